@@ -1,0 +1,77 @@
+"""Every exception of FlowWeaver, in one tree.
+
+    FlowWeaverError
+    ├── UserError                 what was asked can not be done; the message says what to change
+    │   ├── GraphError            (also ValueError) the tasks do not form a DAG
+    │   ├── ManifestError         a manifest is not valid; carries every problem that was found
+    │   └── ExpressionError       an expression is wrong, or can not be evaluated on this data
+    ├── StoreError                the state file can not be used
+    │   ├── StoreLocked           another process holds it
+    │   ├── StoreUnavailable      it can not be written now (full, I/O error); trying again may help
+    │   │   └── CommitUnknown     COMMIT itself raised: read the store to learn whether it happened
+    │   ├── StoreCorrupt          what it holds can not be true
+    │   └── StoreTooNew           a newer FlowWeaver wrote it
+    └── InternalError             a bug of ours: please report it
+        └── IllegalTransition     a task was asked for a step that its phase does not have
+
+An error is named by what follows from it, not by where it was raised. Foreign exceptions are translated where they
+enter, with `raise … from`.
+"""
+
+from __future__ import annotations
+
+
+class FlowWeaverError(Exception):
+    """The root: catch this to catch everything that FlowWeaver raises on purpose."""
+
+
+class UserError(FlowWeaverError):
+    """What was asked can not be done; the message says what to change."""
+
+
+class GraphError(UserError, ValueError):
+    """The tasks do not form a DAG."""
+
+
+class ManifestError(UserError):
+    """A manifest is not valid. `problems` has every finding, in the order of the file."""
+
+    def __init__(self, problems: tuple[object, ...]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class ExpressionError(UserError):
+    """An expression is wrong, or can not be evaluated on this data."""
+
+
+class StoreError(FlowWeaverError):
+    """The state file can not be used."""
+
+
+class StoreLocked(StoreError):
+    """Another process, or another engine of this one, holds the state file."""
+
+
+class StoreUnavailable(StoreError):
+    """The state file can not be written now; nothing was changed, and trying again may help."""
+
+
+class CommitUnknown(StoreUnavailable):
+    """COMMIT itself failed, so that the transaction may or may not have happened."""
+
+
+class StoreCorrupt(StoreError):
+    """What the state file holds can not be true."""
+
+
+class StoreTooNew(StoreError):
+    """A newer FlowWeaver wrote the state file."""
+
+
+class InternalError(FlowWeaverError):
+    """A bug of FlowWeaver: please report it with this message."""
+
+
+class IllegalTransition(InternalError):
+    """A task was asked for a step that its phase does not have; nothing was changed."""

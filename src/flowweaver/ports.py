@@ -1,0 +1,260 @@
+"""What the engine needs from the rooms around it, as protocols, and the values that pass between them.
+
+A store, an executor and a runner never meet: the engine speaks with each through what is declared here, and
+`flowweaver.testing` has a contract suite for every protocol.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from flowweaver.core.changes import Changes
+from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
+from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.state import RunHead, TaskState
+
+# ---------------------------------------------------------------------------------------------------------------- time
+
+
+class Clock(Protocol):
+    """Two clocks: one that survives a restart, one that nobody can set back."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment in this process."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- store
+
+
+class RunName(NamedTuple):
+    """Which run it is. In the operator `workflow` is "namespace/name" and `run_id` the resource's UID."""
+
+    workflow: str
+    run_id: str = "default"
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as it was read from the store."""
+
+    key: int
+    name: RunName
+    plan: RunPlan
+    head: RunHead
+    tasks: tuple[TaskState, ...]  # by position; one whose row is not there yet is plainly pending
+
+
+@dataclass(frozen=True, slots=True)
+class StorePosition:
+    """Which volume, which life of an engine on it, which commit."""
+
+    id: str  # a UUID, made with the file
+    epoch: int  # grows by one each time that an engine opens the file
+    sequence: int  # grows by one with each commit
+
+
+@dataclass(frozen=True, slots=True)
+class ChildProcess:
+    """A process that an attempt runs in, so that a restart can end one that survived. `started` is its start time in
+    clock ticks since boot (proc(5), field 22), which tells it from a later process of the same number.
+    """
+
+    attempt: AttemptId
+    pid: int
+    started: int
+
+
+class Store(Protocol):
+    """Where runs are kept. One engine has it; all writing calls come from one thread, reading calls from any.
+
+    Every writing call is one transaction: it happened as a whole, and is durable when the call returns, or it raised
+    `StoreUnavailable` and nothing happened, or `CommitUnknown` and `position().sequence` tells.
+    """
+
+    def position(self) -> StorePosition:
+        """Where it is now, read afresh."""
+
+    def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
+        """Record a new run and give its key. Its task rows may be written by `create_tasks` afterwards."""
+
+    def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
+        """Write the pending rows of the tasks at `first`, `first + 1`, …; rows that are there already stay."""
+
+    def commit(self, changes: Changes, processes: Sequence[ChildProcess] = ()) -> None:
+        """Write all of `changes`, or nothing, and the processes of running attempts. Not called with nothing at all."""
+
+    def find_run(self, name: RunName) -> StoredRun | None:
+        """That run, as last committed."""
+
+    def read_run(self, run: int) -> StoredRun:
+        """The run of that key, as last committed; raises `KeyError`."""
+
+    def unfinished_runs(self) -> Iterator[StoredRun]:
+        """Every run whose phase is not finished, oldest first."""
+
+    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
+        """Every run without its plan and tasks, oldest first."""
+
+    def newest_run(self, workflow: str) -> StoredRun | None:
+        """The run of that workflow that was created last."""
+
+    def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
+        """The results that are there, of the tasks at these positions."""
+
+    def read_processes(self) -> list[ChildProcess]:
+        """The processes of attempts that are recorded as running."""
+
+    def delete_run(self, run: int) -> None:
+        """Forget a finished run and all that belongs to it; one that is not there is no error."""
+
+    def checkpoint(self) -> None:
+        """Bring everything into the main file, as far as readers allow. Called when idle and at the end."""
+
+    def reopen(self) -> None:
+        """Drop the connection and open the file again: after an I/O error nothing on the old one can be trusted."""
+
+    def close(self) -> None:
+        """Checkpoint, let the lock go. Idempotent."""
+
+
+# ------------------------------------------------------------------------------------------------------------- attempts
+
+
+class Cancellation:
+    """Tells a running body that nobody waits for its result any more. Safe from any thread; never unset."""
+
+    __slots__ = ("_callbacks", "_event", "_lock")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether it has been cancelled."""
+        return self._event.is_set()
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Block until it is cancelled, at most so long; gives `requested`."""
+        return self._event.wait(timeout_seconds)
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when it is cancelled, at once if it is already. It must not block and must not raise."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def request(self) -> None:
+        """Cancel. Idempotent."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class Dependency(NamedTuple):
+    """What an attempt may know of a task that it depends on."""
+
+    phase: str  # CamelCase, as expressions see it: "Completed", "Failed", "Skipped", "Cancelled"
+    result: bytes | None  # JSON text; None where it did not complete
+    error_type: str
+    message: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one task, with everything that it may know. What a runner gets."""
+
+    id: AttemptId
+    task: TaskPlan
+    run: RunPlan
+    run_started_at: float
+    dependencies: Mapping[str, Dependency] = field(default_factory=dict)  # by task name
+    rerun_token: str = ""
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    #: call it with (pid, start time) as soon as a child process exists
+    on_process: Callable[[int, int], None] = field(default=lambda pid, started: None)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over retries and restarts, another one for another task or rerun."""
+        parts = (self.run.uid or f"{self.run.namespace}/{self.run.name}", self.task.name, self.rerun_token)
+        return ":".join(part for part in parts if part)
+
+
+class Runner(Protocol):
+    """Does what one kind of body says."""
+
+    def __call__(self, attempt: Attempt) -> Outcome:
+        """Run the body in the calling thread and give its outcome. What the body raises comes back as `Failed`; an
+        exception out of here is a bug, and the executor turns it into a `Failed` too.
+        """
+
+
+class Executor(Protocol):
+    """Runs attempts beside the engine."""
+
+    def start(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
+        """Run it soon, without blocking. `ended` is called exactly once, from any thread, when the body has returned."""
+
+    def abandon(self, attempt: AttemptId) -> None:
+        """Nobody waits for this attempt: ask its body to stop, and give its place to another one meanwhile."""
+
+    def close(self, grace_seconds: float = 5.0) -> None:
+        """Ask every body to stop, wait at most so long for their threads, leave nothing behind that can be ended."""
+
+
+# ------------------------------------------------------------------------------------------------------------ listeners
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNotice:
+    """A task has a new state; it is durable already."""
+
+    run: int
+    name: RunName
+    task: str
+    before: TaskState
+    state: TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class RunNotice:
+    """A run has a new head; it is durable already."""
+
+    run: int
+    name: RunName
+    before: RunHead
+    head: RunHead
+
+
+Notice = TaskNotice | RunNotice
+Listener = Callable[[Sequence[Notice]], None]
+"""Called on the engine's own thread after each commit, in order; it must return at once. What it raises is logged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSnapshot:
+    """A consistent picture of one run: what a status is written from. Internal tasks are among `tasks`."""
+
+    key: int
+    name: RunName
+    plan: RunPlan
+    head: RunHead
+    tasks: tuple[TaskState, ...]  # by position in the plan
+    position: StorePosition
+    outputs: Mapping[str, Any] | None = None  # of a run that has evaluated them
