@@ -89,6 +89,14 @@ class RunDue:
 
 
 @dataclass(frozen=True, slots=True)
+class RunAdmitted:
+    """A run is in memory now. `recovered`: it was left by a process that is gone, with whatever was running in it."""
+
+    run: int
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownRequested:
     """End the run early. Never taken back; Terminate after Stop goes further, Stop after Terminate says nothing new."""
 
@@ -126,13 +134,13 @@ class InterruptRequested:
 
 
 Fact = AttemptEnded
-Request = ShutdownRequested | SettingsRequested | RerunRequested | DrainRequested | InterruptRequested
+Request = RunAdmitted | ShutdownRequested | SettingsRequested | RerunRequested | DrainRequested | InterruptRequested
 Timer = AttemptTimedOut | TaskDue | RunDue
 Event = Fact | Request | Timer
 
 
 def urgency(event: Event) -> int:
-    """The order within a batch: completions before requests, requests before timers, so that no finished work is lost."""
+    """The order within a batch: completions, requests, timers, so that no finished work is lost."""
     if isinstance(event, AttemptEnded):
         return 0
     if isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):

@@ -66,7 +66,6 @@ P = TaskPhase
 TRANSITIONS: Mapping[tuple[TaskPhase, Step], TaskPhase] = MappingProxyType(
     {
         (P.PENDING, Step.START): P.RUNNING,
-        (P.PENDING, Step.FAIL): P.FAILED,  # after too many crashes, or where `onCrash` says so
         (P.PENDING, Step.SKIP): P.SKIPPED,
         (P.PENDING, Step.CANCEL): P.CANCELLED,
         (P.RUNNING, Step.COMPLETE): P.COMPLETED,
@@ -77,7 +76,6 @@ TRANSITIONS: Mapping[tuple[TaskPhase, Step], TaskPhase] = MappingProxyType(
         (P.RUNNING, Step.CANCEL): P.CANCELLED,
         (P.WAITING, Step.WAKE): P.PENDING,
         (P.WAITING, Step.COMPLETE): P.COMPLETED,
-        (P.WAITING, Step.FAIL): P.FAILED,
         (P.WAITING, Step.CANCEL): P.CANCELLED,
         (P.FAILED, Step.RESET): P.PENDING,
         (P.SKIPPED, Step.RESET): P.PENDING,

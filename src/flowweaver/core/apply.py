@@ -1,0 +1,132 @@
+"""Changes to memory, after they are durable. The only place that writes to a `World` or a `RunState`.
+
+Costs the number of changes, whatever the size of the runs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from flowweaver.core.changes import Changes
+from flowweaver.core.events import AttemptId
+from flowweaver.core.graph import Graph
+from flowweaver.core.phases import TaskPhase
+from flowweaver.core.plan import RunPlan
+from flowweaver.core.state import QUARANTINE_AT, RunHead, RunState, TaskState, World
+
+
+def open_run(
+    *,
+    key: int,
+    name: tuple[str, str, int],
+    plan: RunPlan,
+    head: RunHead,
+    tasks: list[TaskState] | None = None,
+) -> RunState:
+    """A run in memory, from what the store has of it. Raises `GraphError` where its plan is no DAG."""
+    graph = plan.graph()
+    states = tasks if tasks is not None else [TaskState() for _ in plan.tasks]
+    unmet = [sum(not states[wanted].phase.finished for wanted in dependencies) for dependencies in graph.dependencies]
+    run = RunState(
+        key=key,
+        workflow=name[0],
+        run_id=name[1],
+        generation=name[2],
+        plan=plan,
+        graph=graph,
+        head=head,
+        tasks=states,
+        unmet=unmet,
+        ready=deque(),
+        running=sum(state.phase is TaskPhase.RUNNING for state in states),
+        unfinished=sum(not state.phase.finished for state in states),
+    )
+    if not run.closed:
+        run.ready.extend(_ready(graph, states, unmet))
+    return run
+
+
+def _ready(graph: Graph, states: list[TaskState], unmet: list[int]) -> list[int]:
+    return [task for task in graph.order() if states[task].phase is TaskPhase.PENDING and not unmet[task]]
+
+
+def admit(world: World, run: RunState) -> None:
+    """Take a run into the world."""
+    world.runs[run.key] = run
+    world.running += run.running
+    _rotate(world, run, served=False)
+
+
+def dismiss(world: World, key: int) -> None:
+    """Take a run out of the world: it has finished, and nothing of it runs."""
+    run = world.runs.pop(key)
+    _leave_rotation(world, run.head.priority, key)
+
+
+def apply(world: World, changes: Changes) -> None:
+    """Make memory say what the store says now."""
+    touched: dict[int, RunState] = {}
+    for key, task, state in changes.tasks:
+        run = touched[key] = world.runs[key]
+        _replace(world, run, task, state)
+    for key, head in changes.runs:
+        run = touched[key] = world.runs[key]
+        if head.priority != run.head.priority:
+            _leave_rotation(world, run.head.priority, key)
+        run.head = head
+    for key, unmet in changes.unmet.items():
+        for task, count in unmet.items():
+            world.runs[key].unmet[task] = count
+    for key, ready in changes.ready.items():
+        world.runs[key].ready.extend(ready)
+    for attempt, _ in changes.started:
+        _started(world, attempt)
+    world.abandoned.update(changes.abandoned)
+    world.abandoned.difference_update(changes.returned)
+    world.draining = world.draining or changes.draining
+    served = {attempt.run for attempt, _ in changes.started}
+    for key, run in touched.items():
+        if run.closed:
+            run.ready.clear()
+        _rotate(world, run, served=key in served)
+
+
+def _replace(world: World, run: RunState, task: int, state: TaskState) -> None:
+    before = run.tasks[task]
+    run.tasks[task] = state
+    running = (state.phase is TaskPhase.RUNNING) - (before.phase is TaskPhase.RUNNING)
+    run.running += running
+    world.running += running
+    run.unfinished += before.phase.finished - state.phase.finished
+    suspect = world.quarantined
+    if suspect is not None and suspect.run == run.key and suspect.task == task and state.phase is not TaskPhase.RUNNING:
+        world.quarantined = None
+
+
+def _started(world: World, attempt: AttemptId) -> None:
+    run = world.runs[attempt.run]
+    if run.ready[0] == attempt.task:
+        run.ready.popleft()
+    else:
+        run.ready.remove(attempt.task)
+    if run.tasks[attempt.task].crashes >= QUARANTINE_AT:
+        world.quarantined = attempt
+
+
+def _rotate(world: World, run: RunState, *, served: bool) -> None:
+    priority = run.head.priority
+    if not run.startable:
+        _leave_rotation(world, priority, run.key)
+        return
+    rotation = world.rotation.setdefault(priority, OrderedDict())
+    rotation.setdefault(run.key)
+    if served:
+        rotation.move_to_end(run.key)
+
+
+def _leave_rotation(world: World, priority: int, key: int) -> None:
+    rotation = world.rotation.get(priority)
+    if rotation is not None:
+        rotation.pop(key, None)
+        if not rotation:
+            del world.rotation[priority]

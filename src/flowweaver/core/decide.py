@@ -1,0 +1,182 @@
+"""What follows from what has happened.
+
+`decide` reads the world and changes nothing: it works on drafts that shadow the runs it touches, and gives `Changes` to
+be committed. Its cost grows with the number of events and of tasks that they concern, not with the size of the runs.
+
+What happens to one run is in `core.drafts`; here is the order of things within a batch, and who gets a free worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import assert_never
+
+from flowweaver.core.changes import Changes
+from flowweaver.core.drafts import RunDraft
+from flowweaver.core.events import (
+    AttemptEnded,
+    AttemptTimedOut,
+    DrainRequested,
+    Event,
+    InterruptRequested,
+    RerunRequested,
+    RunAdmitted,
+    RunDue,
+    SettingsRequested,
+    ShutdownRequested,
+    TaskDue,
+    urgency,
+)
+from flowweaver.core.state import World
+
+
+def decide(world: World, events: Sequence[Event], now: float) -> Changes:
+    """All that follows from `events` at the instant `now`, and the attempts that can start after it."""
+    batch = _Batch(world, now)
+    for event in sorted(events, key=urgency) if len(events) > 1 else events:
+        batch.take(event)
+    batch.close_runs()
+    batch.start_attempts()
+    batch.close()
+    return batch.changes
+
+
+class _Batch:
+    """One batch in the making."""
+
+    def __init__(self, world: World, now: float) -> None:
+        self.world = world
+        self.now = now
+        self.changes = Changes()
+        self.drafts: dict[int, RunDraft] = {}
+
+    def draft(self, run: int) -> RunDraft | None:
+        """The draft of that run; None where it is not in memory, because what is asked of it comes too late."""
+        draft = self.drafts.get(run)
+        if draft is None and (state := self.world.runs.get(run)) is not None:
+            draft = self.drafts[run] = RunDraft(state, self.changes, self.now)
+        return draft
+
+    def take(self, event: Event) -> None:
+        match event:
+            case AttemptEnded():
+                self._attempt_ended(event)
+            case DrainRequested():
+                self.changes.draining = True
+            case InterruptRequested():
+                self._interrupt_all()
+            case (
+                AttemptTimedOut()
+                | TaskDue()
+                | RunDue()
+                | RunAdmitted()
+                | ShutdownRequested()
+                | SettingsRequested()
+                | RerunRequested()
+            ):
+                self._run_event(event)
+            case _:
+                assert_never(event)
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        draft = self.draft(event.attempt.run)
+        if event.attempt in self.world.abandoned:
+            self.changes.returned.append(event.attempt)
+            if draft is not None:
+                draft.abandoned_attempt_returned(event.attempt)
+        elif draft is not None and draft.is_current(event.attempt):
+            draft.attempt_ended(event)
+
+    def _run_event(
+        self,
+        event: AttemptTimedOut
+        | TaskDue
+        | RunDue
+        | RunAdmitted
+        | ShutdownRequested
+        | SettingsRequested
+        | RerunRequested,
+    ) -> None:
+        draft = self.draft(event.attempt.run if isinstance(event, AttemptTimedOut) else event.run)
+        if draft is None:
+            return
+        match event:
+            case AttemptTimedOut():
+                if draft.is_current(event.attempt):
+                    draft.attempt_timed_out(event)
+            case TaskDue():
+                draft.task_due(event.task)
+            case RunDue():
+                draft.run_due()
+            case RunAdmitted():
+                draft.admitted(recovered=event.recovered)
+            case ShutdownRequested():
+                draft.shut_down(event.mode)
+            case SettingsRequested():
+                draft.change_settings(event)
+            case RerunRequested():
+                draft.rerun(event.token)
+            case _:
+                assert_never(event)
+
+    def _interrupt_all(self) -> None:
+        self.changes.draining = True
+        for run in self.world.runs.values():
+            if run.running and (draft := self.draft(run.key)) is not None:
+                draft.interrupt_running()
+
+    def close_runs(self) -> None:
+        for draft in self.drafts.values():
+            draft.close_if_finished()
+
+    def start_attempts(self) -> None:
+        """Hand free workers to the runs: strictly by priority; within one in turn, who waited longest first."""
+        if self.world.draining or self.changes.draining:
+            return
+        running = self.world.running + sum(draft.running - draft.run.running for draft in self.drafts.values())
+        free = self.world.workers - running
+        if free <= 0:
+            return
+        quarantine_free = self._quarantine_free()
+        for priority in self._priorities():
+            turn = list(islice(self._startable(priority), free))
+            while turn and free:
+                served = []
+                for draft in turn:
+                    task = draft.next_task(quarantine_free=quarantine_free)
+                    if task is None:
+                        continue
+                    quarantine_free = quarantine_free and not draft.is_suspect(task)
+                    draft.start(task)
+                    free -= 1
+                    if not free:
+                        return
+                    served.append(draft)
+                turn = served
+
+    def _quarantine_free(self) -> bool:
+        suspect = self.world.quarantined
+        if suspect is None:
+            return True
+        draft = self.drafts.get(suspect.run)
+        return draft is not None and not draft.is_current(suspect)
+
+    def _priorities(self) -> list[int]:
+        touched = {draft.head.priority for draft in self.drafts.values()}
+        return sorted(touched.union(self.world.rotation), reverse=True)
+
+    def _startable(self, priority: int) -> Iterator[RunDraft]:
+        """Runs of that priority with something to start: those in the rotation in its order, then the new ones."""
+        seen: set[int] = set()
+        for key in chain(self.world.rotation.get(priority, ()), tuple(self.drafts)):
+            draft = self.draft(key)
+            if key in seen or draft is None or draft.head.priority != priority:
+                continue
+            seen.add(key)
+            if draft.startable:
+                yield draft
+
+    def close(self) -> None:
+        for draft in self.drafts.values():
+            draft.record()

@@ -1,0 +1,418 @@
+"""What happens to one run, as a draft that shadows it until it is committed.
+
+A draft reads the run and writes only to itself; `record` puts what differs into the batch's `Changes`. Each public
+method is one thing that can happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Any, assert_never
+
+from flowweaver.core.backoff import delay_seconds
+from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
+from flowweaver.core.events import (
+    AttemptEnded,
+    AttemptId,
+    AttemptTimedOut,
+    Completed,
+    Deferred,
+    Failed,
+    SettingsRequested,
+    Shutdown,
+)
+from flowweaver.core.phases import Reason, RunPhase, Step, TaskPhase, after
+from flowweaver.core.plan import FailurePolicy, OnCrash, TriggerRule
+from flowweaver.core.state import CRASH_LIMIT, QUARANTINE_AT, RunState, TaskState
+
+
+class RunDraft:
+    """One run, as it will be after this batch."""
+
+    def __init__(self, run: RunState, changes: Changes, now: float) -> None:
+        self.run = run
+        self.changes = changes
+        self.now = now
+        self.head = run.head
+        self.running = run.running
+        self._unfinished = run.unfinished
+        self._tasks: dict[int, TaskState] = {}
+        self._unmet: dict[int, int] = {}
+        self._new_ready: list[int] = []
+        self._ready: Iterator[int] | None = None  # what is left to start, once starting has begun
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def task(self, task: int) -> TaskState:
+        """Where that task stands in this draft."""
+        return self._tasks.get(task) or self.run.tasks[task]
+
+    def is_current(self, attempt: AttemptId) -> bool:
+        """Whether that attempt is the one whose end the task is waiting for."""
+        state = self.task(attempt.task)
+        return state.phase is TaskPhase.RUNNING and state.attempts == attempt.number
+
+    def is_suspect(self, task: int) -> bool:
+        """Whether a task was there at so many crashes that it must run while no other such task does."""
+        return self.task(task).crashes >= QUARANTINE_AT
+
+    @property
+    def closed(self) -> bool:
+        """No attempt may start any more."""
+        head = self.head
+        return head.failed_fast or head.shutdown is not None or head.phase.finished
+
+    @property
+    def startable(self) -> bool:
+        """An attempt could start now if there were a free worker."""
+        head = self.head
+        if head.suspended or self.closed or not (self._new_ready or self.run.ready):
+            return False
+        return head.parallelism is None or self.running < head.parallelism
+
+    # ------------------------------------------------------------------------------------------------- attempts end
+
+    def attempt_ended(self, event: AttemptEnded) -> None:
+        """The current attempt of a task has ended."""
+        attempt, outcome = event.attempt, event.outcome
+        match outcome:
+            case Completed():
+                self._close_attempt(attempt, "completed", event.ended_at)
+                self.changes.results.append(ResultRecorded(attempt.run, attempt.task, outcome.result))
+                self._complete(attempt.task, event.ended_at)
+            case Failed():
+                self._close_attempt(attempt, "failed", event.ended_at, outcome)
+                self._failed_attempt(attempt.task, outcome, event.ended_at, Reason.BACKOFF, event.random)
+            case Deferred():
+                self._close_attempt(attempt, "completed", event.ended_at)
+                self.changes.results.append(ResultRecorded(attempt.run, attempt.task, outcome.result))
+                self._defer(attempt.task, outcome.until)
+            case _:
+                assert_never(outcome)
+
+    def attempt_timed_out(self, event: AttemptTimedOut) -> None:
+        """The current attempt of a task has outlived its timeout: nobody waits for its body any more.
+
+        A retry waits until the body has returned, so that no two attempts of a task run beside each other.
+        """
+        attempt = event.attempt
+        limit = self.run.plan.tasks[attempt.task].timeout_seconds
+        failure = Failed(
+            reason=Reason.TIMEOUT,
+            message=f"attempt {attempt.number} ran longer than its timeout of {limit:g} s",
+            error_type="Timeout",
+        )
+        self._close_attempt(attempt, "timed_out", self.now, failure)
+        self.changes.abandoned.append(attempt)
+        self._failed_attempt(attempt.task, failure, self.now, Reason.ATTEMPT_STILL_RUNNING, event.random)
+
+    def abandoned_attempt_returned(self, attempt: AttemptId) -> None:
+        """A body that nobody waited for is over; what it says is dropped."""
+        state = self.task(attempt.task)
+        if state.reason == Reason.ATTEMPT_STILL_RUNNING and state.attempts == attempt.number:
+            self._tasks[attempt.task] = replace(state, reason=Reason.BACKOFF)
+
+    def interrupt_running(self) -> None:
+        """The process is about to end: running attempts will be started again, and that is no crash."""
+        for task, state in self._in_phase(TaskPhase.RUNNING):
+            attempt = AttemptId(self.run.key, task, state.attempts)
+            self._close_attempt(attempt, "interrupted", self.now)
+            self.changes.abandoned.append(attempt)
+            self._interrupted(task)
+
+    # ------------------------------------------------------------------------------------------------------- timers
+
+    def task_due(self, task: int) -> None:
+        """A timer of that task has fired; it may be an old one."""
+        state = self.task(task)
+        if state.phase is not TaskPhase.WAITING or state.not_before is None or state.not_before > self.now:
+            return
+        if state.reason == Reason.TIMER:
+            self._complete(task, self.now)
+        elif state.reason == Reason.BACKOFF:
+            self._step(task, Step.WAKE, reason="", not_before=None)
+            self._make_ready(task)
+
+    def run_due(self) -> None:
+        """The run's own timeout may be over."""
+        head = self.head
+        if not self._unfinished or head.deadline is None or head.deadline > self.now:
+            return
+        limit = self.run.plan.timeout_seconds
+        self._note_failure(Reason.WORKFLOW_TIMEOUT, f"the workflow ran longer than its timeout of {limit:g} s")
+        self._cancel_running(Reason.WORKFLOW_TIMEOUT)
+        self._cancel_unstarted(Reason.WORKFLOW_TIMEOUT)
+
+    # ----------------------------------------------------------------------------------------------------- requests
+
+    def admitted(self, *, recovered: bool) -> None:
+        """The run is in memory. What was running in a process that is gone is dealt with."""
+        if not recovered:
+            return
+        for task, state in self._in_phase(TaskPhase.RUNNING):
+            self._close_attempt(AttemptId(self.run.key, task, state.attempts), "crashed", self.now)
+            self._crashed(task, state)
+        for task, state in self._in_phase(TaskPhase.WAITING):
+            if state.reason == Reason.ATTEMPT_STILL_RUNNING:  # its body went with the process
+                self._tasks[task] = replace(state, reason=Reason.BACKOFF)
+
+    def shut_down(self, mode: Shutdown) -> None:
+        """End the run early; asking twice changes nothing."""
+        if not self._unfinished or self.head.shutdown in (mode, Shutdown.TERMINATE):
+            return
+        self.head = replace(self.head, shutdown=mode)
+        reason = Reason.STOPPED if mode is Shutdown.STOP else Reason.TERMINATED
+        if mode is Shutdown.TERMINATE:
+            self._cancel_running(reason)
+        self._cancel_unstarted(reason)
+
+    def change_settings(self, event: SettingsRequested) -> None:
+        """Change what may be changed while a run is active."""
+        head = self.head
+        if head.phase.finished:
+            return
+        parallelism = head.parallelism if event.parallelism is None else event.parallelism
+        suspended = head.suspended if event.suspended is None else event.suspended
+        active = RunPhase.PENDING if head.started_at is None else RunPhase.RUNNING
+        self.head = replace(
+            head,
+            suspended=suspended,
+            phase=RunPhase.SUSPENDED if suspended else active,
+            priority=head.priority if event.priority is None else event.priority,
+            parallelism=None if event.clear_parallelism else parallelism,
+        )
+
+    def rerun(self, token: str) -> None:
+        """Take a finished run up again where it did not complete; what completed is kept."""
+        head = self.head
+        if not head.phase.finished or token == head.rerun_token:
+            return
+        if head.phase is RunPhase.COMPLETED:
+            self.head = replace(head, rerun_token=token)
+            return
+        self.head = replace(
+            head,
+            phase=RunPhase.SUSPENDED if head.suspended else RunPhase.PENDING,
+            reason="",
+            message="",
+            finished_at=None,
+            deadline=None,
+            shutdown=None,
+            failed_fast=False,
+            rerun_token=token,
+        )
+        for task, state in enumerate(self.run.tasks):
+            if state.phase is not TaskPhase.COMPLETED:
+                self._reset(task)
+        for task in self._tasks:
+            unmet = sum(wanted in self._tasks for wanted in self.run.graph.dependencies[task])
+            self._unmet[task] = unmet
+            if not unmet:
+                self._make_ready(task)
+
+    # ----------------------------------------------------------------------------------------------------- starting
+
+    def next_task(self, *, quarantine_free: bool) -> int | None:
+        """The next task to start; None where there is none now."""
+        if self._ready is None:
+            self._ready = chain(self.run.ready, self._new_ready)
+        if not self.startable:
+            return None
+        return next((task for task in self._ready if quarantine_free or not self.is_suspect(task)), None)
+
+    def start(self, task: int) -> None:
+        """Record the start of that task's next attempt."""
+        state, head = self.task(task), self.head
+        attempt = AttemptId(self.run.key, task, state.attempts + 1)
+        self.changes.started.append(AttemptStarted(attempt, self.now))
+        started_at = self.now if state.started_at is None else state.started_at
+        self._step(task, Step.START, attempts=attempt.number, started_at=started_at, reason="", message="")
+        self.running += 1
+        if head.phase is not RunPhase.RUNNING:
+            limit = self.run.plan.timeout_seconds
+            self.head = replace(
+                head,
+                phase=RunPhase.RUNNING,
+                started_at=self.now if head.started_at is None else head.started_at,
+                deadline=self.now + limit if head.deadline is None and limit is not None else head.deadline,
+            )
+
+    # ------------------------------------------------------------------------------------------------------ closing
+
+    def close_if_finished(self) -> None:
+        """End the run when every task has finished."""
+        head = self.head
+        if self._unfinished or head.phase.finished:
+            return
+        phase, reason, message = RunPhase.COMPLETED, "", ""
+        if head.reason:
+            phase, reason, message = RunPhase.FAILED, head.reason, head.message
+        elif head.shutdown is not None and any(True for _ in self._in_phase(TaskPhase.CANCELLED)):
+            reason = Reason.STOPPED if head.shutdown is Shutdown.STOP else Reason.TERMINATED
+            phase, message = RunPhase.CANCELLED, f"ended early by shutdown: {head.shutdown}"
+        self.head = replace(head, phase=phase, reason=reason, message=message, finished_at=self.now)
+
+    def record(self) -> None:
+        """Put what differs from the run into the changes."""
+        run, changes = self.run, self.changes
+        key = run.key
+        changes.tasks.extend(TaskChanged(key, task, state) for task, state in self._tasks.items())
+        if self.head is not run.head and self.head != run.head:
+            changes.runs.append(RunChanged(key, self.head))
+        if self._new_ready:
+            changes.ready[key] = self._new_ready
+        if self._unmet:
+            changes.unmet[key] = self._unmet
+
+    # ------------------------------------------------------------------------------------------------------- inside
+
+    def _step(self, task: int, step: Step, **fields: Any) -> None:
+        state = self.task(task)
+        phase = after(state.phase, step, task=self.run.graph.names[task])
+        if state.phase is TaskPhase.RUNNING:
+            self.running -= 1
+        self._tasks[task] = replace(state, phase=phase, **fields)
+
+    def _close_attempt(self, attempt: AttemptId, status: str, ended_at: float, failure: Failed | None = None) -> None:
+        if failure is None:
+            self.changes.closed.append(AttemptClosed(attempt, status, ended_at))
+        else:
+            self.changes.closed.append(
+                AttemptClosed(attempt, status, ended_at, failure.reason, failure.message, failure.error_type)
+            )
+
+    def _complete(self, task: int, ended_at: float) -> None:
+        self._step(task, Step.COMPLETE, reason="", message="", error_type="", not_before=None, finished_at=ended_at)
+        self._finish(task)
+
+    def _failed_attempt(self, task: int, failure: Failed, ended_at: float, waits_for: Reason, random: float) -> None:
+        """One more failure of a task: another attempt after a delay where the policy has one left, else its end."""
+        plan = self.run.plan.tasks[task]
+        failures = self.task(task).failures + 1
+        if failure.retryable and failures <= plan.retry.limit and not self.closed:
+            self._step(
+                task,
+                Step.RETRY,
+                failures=failures,
+                reason=waits_for,
+                message=failure.message,
+                error_type=failure.error_type,
+                not_before=ended_at + delay_seconds(plan.retry, failures, random),
+            )
+        else:
+            self._fail(task, failure, ended_at, failures=failures)
+
+    def _fail(self, task: int, failure: Failed, ended_at: float, **fields: Any) -> None:
+        self._step(
+            task,
+            Step.FAIL,
+            reason=failure.reason,
+            message=failure.message,
+            error_type=failure.error_type,
+            not_before=None,
+            finished_at=ended_at,
+            **fields,
+        )
+        plan = self.run.plan.tasks[task]
+        self._finish(task)
+        if plan.allow_failure:
+            return
+        self._note_failure(failure.reason, f'task "{plan.name}" failed: {failure.message}')
+        if self.run.plan.failure_policy is FailurePolicy.FAIL_FAST and not self.closed:
+            self.head = replace(self.head, failed_fast=True)
+            self._cancel_unstarted(Reason.FAIL_FAST)
+
+    def _note_failure(self, reason: str, message: str) -> None:
+        """The first failure is what the run is said to have failed of."""
+        if not self.head.reason:
+            self.head = replace(self.head, reason=reason, message=message)
+
+    def _defer(self, task: int, until: float) -> None:
+        if self.closed:
+            self._cancel(task, self._closing_reason())
+        elif until <= self.now:
+            self._complete(task, self.now)
+        else:
+            self._step(task, Step.DEFER, reason=Reason.TIMER, not_before=until)
+
+    def _crashed(self, task: int, state: TaskState) -> None:
+        crashes = state.crashes + 1
+        if self.run.plan.tasks[task].on_crash is OnCrash.FAIL:
+            message = "the process ended while an attempt was running, and onCrash says Fail"
+            self._fail(task, Failed(reason=Reason.INTERRUPTED, message=message), self.now, crashes=crashes)
+        elif crashes >= CRASH_LIMIT:
+            message = f"the process died in {crashes} starts of this task"
+            self._fail(task, Failed(reason=Reason.CRASH_LOOP, message=message), self.now, crashes=crashes)
+        else:
+            self._interrupted(task, crashes=crashes)
+
+    def _interrupted(self, task: int, **fields: Any) -> None:
+        if self.closed:
+            self._cancel(task, self._closing_reason())
+            return
+        self._step(task, Step.INTERRUPT, **fields)
+        self._make_ready(task)
+
+    def _closing_reason(self) -> Reason:
+        match self.head.shutdown:
+            case Shutdown.STOP:
+                return Reason.STOPPED
+            case Shutdown.TERMINATE:
+                return Reason.TERMINATED
+            case None:
+                return Reason.FAIL_FAST
+            case never:
+                assert_never(never)
+
+    def _cancel(self, task: int, reason: Reason) -> None:
+        self._step(task, Step.CANCEL, reason=reason, not_before=None, finished_at=self.now)
+        self._unfinished -= 1
+
+    def _cancel_unstarted(self, reason: Reason) -> None:
+        """Everything that waits ends here. Nothing can follow from it, since what depends on it waits too."""
+        for phase in (TaskPhase.PENDING, TaskPhase.WAITING):
+            for task, _ in self._in_phase(phase):
+                self._cancel(task, reason)
+
+    def _cancel_running(self, reason: Reason) -> None:
+        for task, state in self._in_phase(TaskPhase.RUNNING):
+            attempt = AttemptId(self.run.key, task, state.attempts)
+            self._close_attempt(attempt, "cancelled", self.now)
+            self.changes.abandoned.append(attempt)
+            self._cancel(task, reason)
+
+    def _reset(self, task: int) -> None:
+        cleared: dict[str, Any] = {"failures": 0, "crashes": 0, "reason": "", "message": "", "error_type": ""}
+        self._step(task, Step.RESET, started_at=None, finished_at=None, **cleared)
+        self._unfinished += 1
+
+    def _in_phase(self, phase: TaskPhase) -> Iterator[tuple[int, TaskState]]:
+        """All tasks of the run in that phase when this is asked. Costs the size of the run: for rare events only."""
+        states = [(task, self.task(task)) for task in range(len(self.run.tasks))]
+        return iter([(task, state) for task, state in states if state.phase is phase])
+
+    def _make_ready(self, task: int) -> None:
+        if not self.closed:
+            self._new_ready.append(task)
+
+    def _finish(self, task: int) -> None:
+        """A task has finished: what depends on it becomes ready, or can not run any more, and so on below."""
+        run = self.run
+        finished = [task]
+        for done in finished:
+            self._unfinished -= 1
+            completed = self.task(done).phase is TaskPhase.COMPLETED
+            for dependant in run.graph.dependants[done]:
+                if self.task(dependant).phase.finished:
+                    continue
+                unmet = self._unmet.get(dependant, run.unmet[dependant]) - 1
+                self._unmet[dependant] = unmet
+                if not completed and run.plan.tasks[dependant].trigger_rule is TriggerRule.ALL_COMPLETED:
+                    message = f'"{run.graph.names[done]}" did not complete'
+                    reason = Reason.DEPENDENCY_NOT_COMPLETED
+                    self._step(dependant, Step.SKIP, reason=reason, message=message, finished_at=self.now)
+                    finished.append(dependant)
+                elif not unmet:
+                    self._make_ready(dependant)
