@@ -32,7 +32,7 @@ class AttemptStarted(NamedTuple):
 
 
 class AttemptClosed(NamedTuple):
-    """How an attempt is recorded to have ended: a `TaskPhase` value, or "timed_out", "interrupted", "crashed", "retried"."""
+    """How an attempt ended: "completed", "failed", "timed_out", "cancelled", "interrupted" or "crashed"."""
 
     attempt: AttemptId
     status: str

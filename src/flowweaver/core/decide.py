@@ -136,7 +136,8 @@ class _Batch:
             return
         running = self.world.running + sum(draft.running - draft.run.running for draft in self.drafts.values())
         free = self.world.workers - running
-        if free <= 0:
+        # Bodies that were given up hold threads and memory: with more of them than workers, starting makes it worse.
+        if free <= 0 or len(self.world.abandoned) > self.world.workers:
             return
         quarantine_free = self._quarantine_free()
         for priority in self._priorities():

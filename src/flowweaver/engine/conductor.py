@@ -1,0 +1,325 @@
+"""One turn of the engine: what has arrived, what follows, commit, act.
+
+A turn is a plain call, so that the engine's thread and a simulator with a fake clock drive the same code. Memory never
+runs ahead of the disk: changes are applied when they are durable, and a store that can not be written keeps the turn
+waiting with the same changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from flowweaver.core.apply import admit, apply, dismiss, open_run
+from flowweaver.core.changes import Changes
+from flowweaver.core.decide import decide
+from flowweaver.core.events import (
+    AttemptEnded,
+    AttemptId,
+    AttemptTimedOut,
+    Event,
+    RerunRequested,
+    RunAdmitted,
+    RunDue,
+    TaskDue,
+)
+from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.plan import RunPlan
+from flowweaver.core.state import RunHead, RunState, World
+from flowweaver.engine.inputs import Inputs
+from flowweaver.engine.timers import Timers
+from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
+from flowweaver.ports import (
+    Attempt,
+    ChildProcess,
+    Clock,
+    Executor,
+    Listener,
+    Notice,
+    RunName,
+    RunNotice,
+    Store,
+    StoredRun,
+    StorePosition,
+    TaskNotice,
+)
+
+ROWS_A_TURN = 1000
+"""A submission of many tasks is written in pieces of so many rows, so that it stalls nobody."""
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Conductor:
+    """Runs the world of one store. Not thread-safe: its caller takes turns and asks from one thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        workers: int,
+        arrived: Callable[[AttemptEnded | ChildProcess], None],
+        pause: Callable[[float], None],
+    ) -> None:
+        """`arrived` takes what attempts report, from any thread; `pause` waits before the store is tried again."""
+        self.lock = threading.Lock()  # held while memory changes; take it to look at the world from another thread
+        self.world = World(workers=workers)
+        self.listeners: list[Listener] = []
+        self.store_error = ""  # why the store can not be written now
+        self.names: dict[RunName, int] = {}  # of the runs in the world
+        self.position: StorePosition = store.position()
+        self.commits = 0
+        self.dismissed = 0  # runs that have finished and left the world
+        self.commit_seconds = 0.0
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._arrived = arrived
+        self._pause = pause
+        self._inputs = Inputs(store)
+        self._due = Timers()  # wall time
+        self._timeouts = Timers()  # monotonic
+        self._unwritten: deque[tuple[RunState, int, list[Event]]] = deque()  # runs whose task rows are being written
+
+    # ---------------------------------------------------------------------------------------------- taking runs in
+
+    def recover(self) -> None:
+        """Take in every unfinished run that the store has. Once, before the first turn."""
+        events: list[Event] = []
+        for stored in self._store.unfinished_runs():
+            run = self._open(stored)
+            events.append(RunAdmitted(run.key, recovered=True))
+            if stored.head.started_at is None and len(stored.plan.tasks) > ROWS_A_TURN:
+                self._write_rows(run)
+        self.turn(events)
+
+    def submit(self, name: RunName, plan: RunPlan) -> int:
+        """Record a run, or find it, and give its key. It starts with the next turns."""
+        key = self.names.get(name)
+        if key is not None:
+            return key
+        known = self._insist(lambda: self._store.find_run(name))
+        if known is not None:
+            return known.key
+        head = RunHead(
+            phase=RunPhase.SUSPENDED if plan.suspended else RunPhase.PENDING,
+            created_at=self._clock.now(),
+            suspended=plan.suspended,
+            priority=plan.priority,
+            parallelism=plan.parallelism,
+        )
+        plan.graph()  # nothing is recorded of a plan that is no DAG
+        key = self._create(name, plan, head)
+        run = open_run(key=key, name=name, plan=plan, head=head)
+        self.names[name] = key
+        self._unwritten.append((run, 0, [RunAdmitted(key)]))
+        return key
+
+    def rerun(self, request: RerunRequested) -> Event | None:
+        """Have the run of a request in the world; gives the request to be decided, None where there is no such run."""
+        if request.run in self.world.runs:
+            return request
+        try:
+            stored = self._insist(lambda: self._store.read_run(request.run))
+        except KeyError:
+            return None
+        if stored.head.rerun_token == request.token:
+            return None
+        self._open(stored)
+        return request
+
+    def _create(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
+        try:
+            return self._store.create_run(name, plan, head)
+        except StoreUnavailable as error:
+            self._unavailable(error)
+        # Whether it happened is for the store to say.
+        known = self._insist(lambda: self._store.find_run(name), reopen=True)
+        return known.key if known is not None else self._create(name, plan, head)
+
+    def _open(self, stored: StoredRun) -> RunState:
+        run = open_run(key=stored.key, name=stored.name, plan=stored.plan, head=stored.head, tasks=list(stored.tasks))
+        with self.lock:
+            admit(self.world, run)
+            self.names[stored.name] = run.key
+        for task, state in enumerate(run.tasks):
+            if state.not_before is not None:
+                self._due.add(state.not_before, TaskDue(run.key, task))
+        if run.head.deadline is not None:
+            self._due.add(run.head.deadline, RunDue(run.key))
+        return run
+
+    def _write_rows(self, run: RunState) -> None:
+        self._unwritten.append((run, 0, []))
+
+    # ------------------------------------------------------------------------------------------------------- a turn
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the next turn has something to do without anything arriving."""
+        return bool(self._unwritten)
+
+    def seconds_to_next_timer(self) -> float | None:
+        """How long nothing happens by itself; None: for ever."""
+        waits = []
+        if (due_at := self._due.next_due_at()) is not None:
+            waits.append(due_at - self._clock.now())
+        if (due_at := self._timeouts.next_due_at()) is not None:
+            waits.append(due_at - self._clock.monotonic())
+        return max(0.0, min(waits)) if waits else None
+
+    def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
+        """Decide on what has arrived and what is due, commit, then act."""
+        now = self._clock.now()
+        events = list(arrived)
+        events += self._next_rows()
+        events += self._timeouts.take_due(self._clock.monotonic())
+        events += self._due.take_due(now)
+        if not events and not processes:
+            return
+        changes = decide(self.world, events, now)
+        position = self._commit(changes, processes) if changes or processes else self.position
+        notices = self._notices(changes) if self.listeners else []
+        with self.lock:
+            apply(self.world, changes)
+            self.position = position
+        self._remember(changes)
+        self._act(changes)
+        self._notify(notices)
+        self._dismiss_finished(changes)
+
+    def _next_rows(self) -> list[Event]:
+        """Write one piece of the oldest submission; its run comes into the world with the last one."""
+        if not self._unwritten:
+            return []
+        run, first, events = self._unwritten.popleft()
+        names = run.graph.names[first : first + ROWS_A_TURN]
+        self._insist(lambda: self._store.create_tasks(run.key, first, names))
+        self.position = self._insist(self._store.position)
+        if first + ROWS_A_TURN < len(run.graph.names):
+            self._unwritten.append((run, first + ROWS_A_TURN, events))
+            return []
+        if events:
+            with self.lock:
+                admit(self.world, run)
+        return events
+
+    # ------------------------------------------------------------------------------------------------------- commit
+
+    def _commit(self, changes: Changes, processes: Sequence[ChildProcess]) -> StorePosition:
+        """Make it durable, however long that takes; gives where the store is then."""
+        expected = self.position.sequence + 1
+        began = self._clock.monotonic()
+        while True:
+            try:
+                self._store.commit(changes, processes)
+                break
+            except StoreUnavailable as error:
+                self._unavailable(error)
+            # What raised may have happened, and nothing on the old connection can be trusted.
+            position = self._insist(self._store.position, reopen=True)
+            if position.sequence == expected:
+                break
+            if position.sequence != expected - 1:
+                raise StoreCorrupt(f"the store is at commit {position.sequence}, this engine at {expected - 1}")
+        self.store_error = ""
+        self.commits += 1
+        self.commit_seconds = self._clock.monotonic() - began
+        return StorePosition(self.position.id, self.position.epoch, expected)
+
+    def _insist(self, call: Callable[[], T], *, reopen: bool = False) -> T:
+        """Call until the store answers."""
+        while True:
+            try:
+                if reopen:
+                    self._store.reopen()
+                answer = call()
+            except StoreUnavailable as error:
+                self._unavailable(error)
+                reopen = True
+            else:
+                self.store_error = ""
+                return answer
+
+    def _unavailable(self, error: StoreUnavailable) -> None:
+        if not self.store_error:
+            logger.error("the store can not be written; nothing is started until it can: %s", error)
+        self.store_error = str(error) or type(error).__name__
+        self._pause(0.0 if isinstance(error, CommitUnknown) else 0.5)
+
+    # ---------------------------------------------------------------------------------------------------------- act
+
+    def _remember(self, changes: Changes) -> None:
+        """What later turns need of this one: results for whoever depends on them, and timers."""
+        runs = self.world.runs
+        for key, task, state in changes.tasks:
+            if state.phase.finished:
+                self._inputs.finished(runs[key], task)
+            elif state.phase is TaskPhase.WAITING and state.not_before is not None:
+                self._due.add(state.not_before, TaskDue(key, task))
+        # After the loop above: what finished in this batch is no reader of these any more.
+        for key, task, result in changes.results:
+            self._inputs.keep(runs[key], task, result)
+        for key, head in changes.runs:
+            if head.deadline is not None and not head.phase.finished:
+                self._due.add(head.deadline, RunDue(key))
+
+    def _act(self, changes: Changes) -> None:
+        for attempt in changes.abandoned:
+            self._executor.abandon(attempt)
+        for attempt, _ in changes.started:
+            run = self.world.runs[attempt.run]
+            limit = run.plan.tasks[attempt.task].timeout_seconds
+            if limit is not None:
+                due_at = self._clock.monotonic() + limit
+                self._timeouts.add(due_at, AttemptTimedOut(attempt, random.random()))  # noqa: S311 - no secret
+            self._executor.start(self._attempt(run, attempt), self._arrived)
+
+    def _attempt(self, run: RunState, attempt: AttemptId) -> Attempt:
+        head = run.head
+        return Attempt(
+            id=attempt,
+            task=run.plan.tasks[attempt.task],
+            run=run.plan,
+            run_started_at=head.started_at if head.started_at is not None else head.created_at,
+            dependencies=self._inputs.of(run, attempt.task),
+            rerun_token=head.rerun_token,
+            on_process=lambda pid, started: self._arrived(ChildProcess(attempt, pid, started)),
+        )
+
+    def _notices(self, changes: Changes) -> list[Notice]:
+        notices: list[Notice] = []
+        for key, task, state in changes.tasks:
+            run = self.world.runs[key]
+            name = RunName(run.workflow, run.run_id, run.generation)
+            notices.append(TaskNotice(key, name, run.graph.names[task], run.tasks[task], state))
+        for key, head in changes.runs:
+            run = self.world.runs[key]
+            notices.append(RunNotice(key, RunName(run.workflow, run.run_id, run.generation), run.head, head))
+        return notices
+
+    def _notify(self, notices: list[Notice]) -> None:
+        if not notices:
+            return
+        for listener in self.listeners:
+            try:
+                listener(notices)
+            except Exception:
+                logger.exception("a listener failed")
+
+    def _dismiss_finished(self, changes: Changes) -> None:
+        for key, head in changes.runs:
+            if head.phase.finished:
+                run = self.world.runs[key]
+                with self.lock:
+                    dismiss(self.world, key)
+                    self.names.pop(RunName(run.workflow, run.run_id, run.generation), None)
+                self._inputs.forget(key)
+                self.dismissed += 1

@@ -1,0 +1,85 @@
+"""What an attempt may know of the tasks that it depends on.
+
+A result stays in memory, encoded, until the last task that reads it has finished; one that is not there is read from
+the store. Every consumer decodes its own copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flowweaver.core.phases import TaskPhase
+from flowweaver.core.state import RunState
+from flowweaver.ports import Dependency
+
+
+class Results(Protocol):
+    """Where results are read that are not in memory."""
+
+    def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
+        """The results that are there, of the tasks at these positions."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    result: bytes
+    readers: int  # unfinished tasks that depend on it
+
+
+class Inputs:
+    """The results of unfinished runs that somebody will still read."""
+
+    def __init__(self, store: Results) -> None:
+        self._store = store
+        self._kept: dict[int, dict[int, _Kept]] = {}
+
+    def keep(self, run: RunState, task: int, result: bytes) -> None:
+        """A task has a result; it is kept for those of its dependants that have not finished."""
+        readers = sum(not run.tasks[reader].phase.finished for reader in run.graph.dependants[task])
+        if readers:
+            self._kept.setdefault(run.key, {})[task] = _Kept(result, readers)
+
+    def finished(self, run: RunState, task: int) -> None:
+        """A task has finished: results that only it was going to read can go."""
+        kept = self._kept.get(run.key)
+        if not kept:
+            return
+        for wanted in run.graph.dependencies[task]:
+            if (result := kept.get(wanted)) is not None:
+                result.readers -= 1
+                if not result.readers:
+                    del kept[wanted]
+
+    def forget(self, run: int) -> None:
+        """The run is over."""
+        self._kept.pop(run, None)
+
+    def of(self, run: RunState, task: int) -> Mapping[str, Dependency]:
+        """What an attempt of that task may know, by task name."""
+        wanted = run.graph.dependencies[task]
+        if not wanted:
+            return {}
+        results = self._read(run, wanted)
+        names, tasks = run.graph.names, run.tasks
+        return {
+            names[position]: Dependency(
+                phase=tasks[position].phase.capitalize(),
+                result=results.get(position) if tasks[position].phase is TaskPhase.COMPLETED else None,
+                error_type=tasks[position].error_type,
+                message=tasks[position].message,
+                attempts=tasks[position].attempts,
+            )
+            for position in wanted
+        }
+
+    def _read(self, run: RunState, wanted: Sequence[int]) -> dict[int, bytes]:
+        kept = self._kept.get(run.key, {})
+        missing = [
+            position for position in wanted if position not in kept and run.tasks[position].phase is TaskPhase.COMPLETED
+        ]
+        found = self._store.read_results(run.key, missing) if missing else {}
+        for position, result in found.items():
+            self.keep(run, position, result)
+        return found | {position: kept[position].result for position in wanted if position in kept}
