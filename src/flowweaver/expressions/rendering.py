@@ -1,0 +1,144 @@
+"""Put values in the place of expressions.
+
+A text that is exactly one expression becomes its value, type kept; in mixed text scalars are converted. Keys of maps are
+never templates. Nothing unresolved ever passes through as text.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from flowweaver.errors import ExpressionError
+from flowweaver.expressions import values
+from flowweaver.expressions.language import Program, SourceError, compile_source
+from flowweaver.expressions.reading import Read, plain_path, reads
+from flowweaver.expressions.scopes import Scope
+from flowweaver.expressions.templates import Hole, Template, parse
+
+
+def render(value: Any, scope: Scope, path: str = "") -> Any:
+    """A copy of the JSON `value` with every expression evaluated.
+
+    Raises `ExpressionError`; its message starts with the path of the field, below `path`, that is at fault.
+    """
+    return _render(value, scope, path, values.DEPTH_LIMIT)
+
+
+def truth(text: str, scope: Scope, path: str = "") -> bool:
+    """What a condition says: a text that is one expression and gives true or false. Raises as `render` does."""
+    result = render(text, scope, path)
+    if isinstance(result, bool):
+        return result
+    raise ExpressionError(
+        located(path, "a condition must be one expression that gives true or false, such as ${response.status == 200}")
+    )
+
+
+def located(path: str, message: str) -> str:
+    """The message with its field before it."""
+    return f"{path}: {message}" if path else message
+
+
+def _render(value: Any, scope: Scope, path: str, depth: int) -> Any:
+    if isinstance(value, str):
+        return _text(value, scope, path)
+    if isinstance(value, (Mapping, list, tuple)) and depth <= 0:
+        raise ExpressionError(located(path, f"it is nested more than {values.DEPTH_LIMIT} deep"))
+    if isinstance(value, Mapping):
+        return {key: _render(item, scope, f"{path}.{key}" if path else key, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_render(item, scope, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
+    return value
+
+
+def _text(text: str, scope: Scope, path: str) -> Any:
+    if "${" not in text:
+        return text
+    try:
+        template = parse(text)
+    except ExpressionError as exc:
+        raise ExpressionError(located(path, str(exc))) from exc
+    only = template.only
+    if only is not None:
+        return _value(template, only, scope, path)
+    pieces = [part if isinstance(part, str) else _piece(template, part, scope, path) for part in template.parts]
+    return "".join(pieces)
+
+
+def _piece(template: Template, hole: Hole, scope: Scope, path: str) -> str:
+    value = _value(template, hole, scope, path)
+    try:
+        return values.as_text(value)
+    except ExpressionError as exc:
+        raise _at(template, hole, hole.offset, path, exc) from exc
+
+
+def _value(template: Template, hole: Hole, scope: Scope, path: str) -> Any:
+    try:
+        return evaluate(compile_source(hole.source), scope)
+    except SourceError as exc:
+        raise _at(template, hole, hole.offset + exc.offset, path, exc) from exc
+    except ExpressionError as exc:
+        raise _at(template, hole, hole.offset, path, exc) from exc
+
+
+def _at(template: Template, hole: Hole, offset: int, path: str, error: ExpressionError) -> ExpressionError:
+    start = "" if hole is template.only and offset == hole.offset else f"the expression at {template.place(offset)}: "
+    return ExpressionError(located(path, f"{start}{error}"))
+
+
+def evaluate(program: Program, scope: Scope) -> Any:
+    """The value of one expression as plain JSON; raises `ExpressionError`."""
+    path = plain_path(program.tree)
+    if path is not None:
+        return _walk(path, scope)
+    names: dict[str, Any] = {}
+    for read in reads(program.tree):
+        if read.root == "tasks":
+            task = _task_of(read)
+            names.setdefault("tasks", {})[task] = values.enter(scope.task(task))
+        elif read.root not in names:
+            names[read.root] = values.enter(scope.read(read.root))
+    return values.leave(program.evaluate(names))
+
+
+def _task_of(read: Read) -> str:
+    if not read.steps or not isinstance(read.steps[0], str):
+        raise ExpressionError('which task is meant must be written out, such as tasks.a or tasks["a-b"]')
+    return read.steps[0]
+
+
+def _walk(path: Read, scope: Scope) -> Any:
+    """Follow a plain path without the language: as it stands, whatever its size, no number or text changed."""
+    steps = list(path.steps)
+    if path.root == "tasks":
+        value: Any = scope.task(_task_of(path))
+        steps = steps[1:]
+    else:
+        value = scope.read(path.root)
+    for step in steps:
+        value = _step(value, step)
+    return copy.deepcopy(value) if path.root != "tasks" else value
+
+
+def _step(value: Any, step: str | int) -> Any:
+    match value, step:
+        case Mapping(), str():
+            if step in value:
+                return value[step]
+            raise ExpressionError(
+                f'there is no "{step}" in it: test with has(…) first, or give a default with .?{step}.orValue(…)'
+            )
+        case list() | tuple(), int():
+            if 0 <= step < len(value):
+                return value[step]
+            raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
+        case list() | tuple(), _:
+            raise ExpressionError(f'"{step}" is asked of a list: items have numbers, such as [0]')
+        case Mapping(), _:
+            raise ExpressionError(f'item {step} is asked of a map: its keys are texts, such as ["{step}"]')
+        case _:
+            kind = "null" if value is None else "a value that is no list and no map"
+            raise ExpressionError(f'"{step}" is asked of {kind}')
