@@ -1,0 +1,89 @@
+"""Finds out whether a folder is on a network file system, where SQLite's locks and shared memory can not be relied on.
+
+Linux alone says it, in /proc/self/mountinfo; elsewhere nothing is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from flowweaver.errors import StoreError
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+
+NETWORK_TYPES = frozenset(
+    {
+        *(
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb2",
+            "smb3",
+            "smbfs",
+            "ncp",
+            "ncpfs",
+            "afs",
+            "coda",
+            "ceph",
+            "lustre",
+            "beegfs",
+            "gpfs",
+        ),
+        *(
+            "glusterfs",
+            "fuse.glusterfs",
+            "fuse.ceph-fuse",
+            "fuse.ceph",
+            "fuse.juicefs",
+            "fuse.moosefs",
+            "fuse.seaweedfs",
+        ),
+        *(
+            "fuse.s3fs",
+            "fuse.s3ql",
+            "fuse.goofys",
+            "fuse.mountpoint-s3",
+            "mountpoint-s3",
+            "fuse.gcsfuse",
+            "fuse.blobfuse",
+        ),
+        *("fuse.blobfuse2", "fuse.rclone", "fuse.sshfs", "fuse.davfs2", "davfs", "fuse.curlftpfs"),
+    }
+)
+
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def refuse_network(folder: Path, mountinfo: str | None = None) -> None:
+    """Raise `StoreError` where `folder`, an absolute path without links, is on a network file system.
+
+    `mountinfo` is the text of that file, see proc(5); None: this process's own.
+    """
+    if mountinfo is None:
+        try:
+            mountinfo = MOUNTINFO.read_text("utf-8", "surrogateescape")
+        except OSError:
+            return
+    kind = filesystem_of(folder, mountinfo)
+    if kind in NETWORK_TYPES:
+        raise StoreError(
+            f'{folder} is on a network file system of type "{kind}": SQLite needs shared memory and file locks that do not '
+            f"work there, and would be corrupted. Use a local disk or a block volume (in Kubernetes: a ReadWriteOnce claim "
+            f"of a block storage class)"
+        )
+
+
+def filesystem_of(folder: Path, mountinfo: str) -> str:
+    """The type of the file system that `folder` is on; "" where no mount point is above it."""
+    best, kind = -1, ""
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        columns = fields.split(" ")
+        if len(columns) < 5 or not rest:  # noqa: PLR2004 - proc(5): the mount point is the fifth column
+            continue
+        mount_point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), columns[4]))
+        depth = len(mount_point.parts)
+        if depth >= best and folder.is_relative_to(mount_point):  # `>=`: of two mounts on one point the later one shows
+            best, kind = depth, rest.split(" ")[0]
+    return kind

@@ -1,0 +1,95 @@
+"""One engine at a time on a state file: a lock beside it that goes with the process, however that ends.
+
+It is a POSIX record lock. `flock` would stay held by a forked child after its parent was killed, and SQLite's own
+`locking_mode=EXCLUSIVE` would shut out whoever wants to look. Record locks belong to a process, so a second store in the
+same process is refused by a list, and that list is also why no file descriptor of a held lock file is ever closed by
+accident: closing any of them would let the lock go.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import threading
+from pathlib import Path
+
+from flowweaver.errors import StoreError, StoreLocked
+
+_held: dict[
+    str, tuple[int, int]
+] = {}  # real paths that this process has locked, with device and inode of the lock file
+_guard = threading.Lock()
+
+
+class StoreLock:
+    """The lock of one state file, held from the constructor on until `release`."""
+
+    def __init__(self, path: Path) -> None:
+        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`."""
+        self.path = path
+        self.owner = os.getpid()
+        with _guard:
+            if str(path) in _held or _inode(path) in _held.values():
+                raise StoreLocked(
+                    f"{path} is open in this process (pid {self.owner}) already: share that store, or close it first"
+                )
+            self._descriptor = _locked_file(path)
+            _held[str(path)] = _identity(os.fstat(self._descriptor))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that took it; a forked child has no lock."""
+        return self.owner == os.getpid()
+
+    def release(self) -> None:
+        """Let it go. Idempotent."""
+        with _guard:
+            if self._descriptor < 0:
+                return
+            os.close(self._descriptor)
+            self._descriptor = -1
+            if self.is_ours:
+                _held.pop(str(self.path), None)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        return _identity(os.stat(f"{path}.lock"))
+    except OSError:
+        return None  # nobody has locked it ever
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _locked_file(path: Path) -> int:
+    lock_path = f"{path}.lock"
+    try:
+        # O_CLOEXEC is what os.open does anyway: a child that is started must not carry the descriptor along.
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        raise StoreError(f"{lock_path} can not be opened: {exc.strerror}; look at the permissions") from exc
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    except OSError as exc:
+        holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").strip() or "another process"
+        os.close(descriptor)
+        if exc.errno in {errno.EACCES, errno.EAGAIN}:
+            raise StoreLocked(f"{path} is held by {holder}: end that process, or use another file") from exc
+        raise StoreError(f"{lock_path} can not be locked: {exc.strerror}; use a local disk with room on it") from exc
+    return descriptor
+
+
+def _after_fork_in_child() -> None:
+    # The parent's locks are not ours: a child that opens a store itself has to ask the kernel, which answers with the parent.
+    global _guard  # noqa: PLW0603 - another thread of the parent may have had it
+    _guard = threading.Lock()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

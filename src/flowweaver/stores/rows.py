@@ -1,0 +1,136 @@
+"""Between values and rows. The order of the columns here is the order in the `.sql` files, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from typing import Any, cast
+
+from flowweaver.core.events import AttemptId, Shutdown
+from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.plan import RunPlan, plan_from_json, plan_to_json
+from flowweaver.core.state import RunHead, TaskState
+from flowweaver.errors import StoreCorrupt
+from flowweaver.ports import RunName
+
+Row = tuple[Any, ...]
+
+POSITION_BITS = 24
+MOST_TASKS = 1 << POSITION_BITS  # in one run
+
+_PENDING = TaskState()
+_PENDING_ROW = ("pending", 0, 0, 0, None, None, None, "", "", "")
+_RUN_PHASES = {str(phase): phase for phase in RunPhase}
+_TASK_PHASES = {str(phase): phase for phase in TaskPhase}
+
+#: C code that picks the columns of a head and of a task: these run once a row in every commit
+head_row = cast(
+    "Callable[[RunHead], Row]",
+    attrgetter(
+        *("phase", "reason", "message", "created_at", "started_at", "finished_at", "deadline", "shutdown"),
+        *("failed_fast", "suspended", "priority", "parallelism", "rerun_token"),
+    ),
+)
+task_row = cast(
+    "Callable[[TaskState], Row]",
+    attrgetter(
+        *("phase", "attempts", "failures", "crashes", "not_before", "started_at", "finished_at"),
+        *("reason", "message", "error_type"),
+    ),
+)
+
+
+def task_key(run: int, task: int) -> int:
+    """The integer that a task's row is found by."""
+    return run << POSITION_BITS | task
+
+
+def task_of(key: int) -> tuple[int, int]:
+    """The run and the position that `task_key` made the key of."""
+    return key >> POSITION_BITS, key & (MOST_TASKS - 1)
+
+
+def attempt_of(task: int, number: int) -> AttemptId:
+    """The attempt that a row of `attempts` speaks of."""
+    return AttemptId(*task_of(task), number)
+
+
+def head_of(row: Row) -> tuple[int, RunName, RunHead]:
+    """A run's key, name and head from a row of `read_head` or `list_heads`; raises `StoreCorrupt`."""
+    phase, reason, message, created, started, finished, deadline, shutdown, failed, suspended, priority, most, token = (
+        row[:13]
+    )
+    workflow, run_id, generation, key = row[13:]
+    try:
+        head = RunHead(
+            phase=_RUN_PHASES[phase],
+            reason=reason,
+            message=message,
+            created_at=created,
+            started_at=started,
+            finished_at=finished,
+            deadline=deadline,
+            shutdown=None if shutdown is None else Shutdown(shutdown),
+            failed_fast=bool(failed),
+            suspended=bool(suspended),
+            priority=priority,
+            parallelism=most,
+            rerun_token=token,
+        )
+    except (KeyError, ValueError) as exc:
+        raise StoreCorrupt(f"run {key}: {exc} is no phase or shutdown that this version knows") from exc
+    return key, RunName(workflow, run_id, generation), head
+
+
+def tasks_of(rows: Iterable[Row], count: int) -> tuple[TaskState, ...]:
+    """The states of `count` tasks from the rows that are there; raises `StoreCorrupt`."""
+    states = [_PENDING] * count
+    for row in rows:
+        run, task = task_of(row[10])
+        try:
+            states[task] = _task_of(row)
+        except KeyError as exc:
+            raise StoreCorrupt(f"run {run}, task {task}: {exc} is no phase that this version knows") from exc
+        except IndexError as exc:
+            raise StoreCorrupt(f"run {run} has {count} tasks in its plan, and a row of task {task}") from exc
+    return tuple(states)
+
+
+def _task_of(row: Row) -> TaskState:
+    if row[:10] == _PENDING_ROW:
+        return _PENDING  # most rows of a run that has just begun
+    phase, attempts, failures, crashes, not_before, started, finished, reason, message, error_type, _ = row
+    return TaskState(
+        phase=_TASK_PHASES[phase],
+        attempts=attempts,
+        failures=failures,
+        crashes=crashes,
+        reason=reason,
+        message=message,
+        error_type=error_type,
+        not_before=not_before,
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def plan_text(plan: RunPlan) -> str:
+    """The plan as JSON in ASCII: text that UTF-8 has no bytes for comes back as it was."""
+    return json.dumps(plan_to_json(plan), separators=(",", ":"))
+
+
+def plan_of(run: int, text: str | None) -> RunPlan:
+    """The plan that `plan_text` wrote; raises `StoreCorrupt`."""
+    if text is None:
+        raise StoreCorrupt(f"run {run} has no plan")
+    try:
+        return plan_from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise StoreCorrupt(f"run {run}: its plan can not be read: {type(exc).__name__}: {exc}") from exc
+
+
+def pending_rows(run: int, first: int, names: Iterable[str]) -> Iterator[Row]:
+    """The rows that `insert_pending_task` takes."""
+    for task, name in enumerate(names, first):
+        yield task_key(run, task), run, name

@@ -1,0 +1,225 @@
+"""The one connection that writes: transactions that happened, did not happen, or may have, and never a fourth way.
+
+After an I/O error a connection is not used again, and nothing more is synced through it: the kernel reports a failed
+write-back once and then takes the pages for clean, so that a second sync would say "fine" about what is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+import apsw
+
+from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
+from flowweaver.stores import migrations
+from flowweaver.stores.connections import discard, open_writer
+from flowweaver.stores.failures import Verdict, translated, verdict
+from flowweaver.stores.statements import statements
+
+CHECKPOINT_PAGES = 1_000
+"""So many pages in the log are brought into the main file: about 4 MiB, as SQLite itself does it."""
+
+_T = TypeVar("_T")
+
+
+class Writer:
+    """Writes to one state file, from one thread at a time."""
+
+    def __init__(self, path: str, *, vfs: str | None) -> None:
+        self.path = path
+        self._vfs = vfs
+        self._guard = threading.RLock()
+        self._next_sequence = statements()["next_sequence"]
+        self._distrusted: str | None = None  # why the connection is not used any more
+        self._log_pages = 0
+        self._checkpoint_at = CHECKPOINT_PAGES
+        self._connection = self._opened(create=True)
+        self._cursor = self._connection.cursor()
+        self._id, _, self._sequence = self._position()
+
+    def transact(self, work: Callable[[apsw.Cursor], _T]) -> _T:
+        """Let `work` write, count it as a commit and make it durable. Raises as `ports.Store` says."""
+        with self._guard:
+            cursor = self._usable()
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                outcome = work(cursor)
+                cursor.execute(self._next_sequence)
+            except apsw.Error as exc:
+                raise self._rolled_back(exc) from exc
+            except BaseException:
+                self._undo()
+                raise
+            try:
+                cursor.execute("COMMIT")
+            except apsw.Error as exc:
+                raise self._judged(exc) from exc
+            self._sequence += 1
+            if self._log_pages >= self._checkpoint_at:
+                self._checkpoint_now()
+            return outcome
+
+    def checkpoint(self) -> None:
+        """Bring the log into the main file and empty it, as far as readers allow without waiting for them."""
+        with self._guard:
+            self._usable()
+            self._connection.set_busy_timeout(0)
+            try:
+                self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._log_pages = 0
+            except apsw.BusyError:
+                pass  # a reader looks at it; what could be brought over has been
+            except apsw.Error as exc:
+                self._distrust(exc)
+                raise translated(exc, self.path) from exc
+            finally:
+                if not self._distrusted:
+                    self._connection.set_busy_timeout(5_000)
+
+    def reopen(self) -> None:
+        """Open the file again, without any state of the old connection. Raises `StoreUnavailable`, or `StoreCorrupt`
+        where the file has lost a commit that was acknowledged, or is another one.
+        """
+        with self._guard:
+            distrusted = self._distrusted
+            self._distrusted = distrusted or "it could not be opened again"
+            discard(self._connection)
+            if distrusted:
+                self._settle_log()
+            self._connection = self._opened(create=False)
+            self._cursor = self._connection.cursor()
+            self._sequence = self._recognized()
+            self._distrusted = None
+
+    def close(self) -> None:
+        """Close; the log is brought into the main file unless the connection is distrusted."""
+        with self._guard:
+            if self._distrusted is None:
+                try:
+                    self._connection.close()
+                except apsw.Error as exc:
+                    self._distrust(exc)
+            discard(self._connection)
+            self._distrusted = "it is closed"
+
+    # ------------------------------------------------------------------------------------------------------- failures
+
+    def _usable(self) -> apsw.Cursor:
+        if self._distrusted is not None:
+            raise StoreUnavailable(f"{self.path} has to be opened again first: {self._distrusted}")
+        return self._cursor
+
+    def _distrust(self, exc: BaseException) -> None:
+        self._distrusted = f"{type(exc).__name__}: {exc}"
+
+    def _rolled_back(self, exc: apsw.Error) -> Exception:
+        """Undo what a statement before COMMIT has failed in, and say what follows from it."""
+        if verdict(exc) in {Verdict.REOPEN, Verdict.CORRUPT}:
+            self._distrust(exc)
+        else:
+            self._undo()
+        return translated(exc, self.path)
+
+    def _judged(self, exc: apsw.Error) -> Exception:
+        """COMMIT has raised. A full disk is found before the last frame is whole, so that was no commit; what else it
+        is can not be told from here.
+        """
+        if verdict(exc) is Verdict.RETRY:
+            self._undo()
+            if self._distrusted is None:
+                return translated(exc, self.path)
+        self._distrust(exc)
+        return CommitUnknown(f"{self.path}: the last commit may or may not have happened: {exc}")
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._cursor.execute("ROLLBACK")
+            except apsw.Error as exc:
+                self._distrust(exc)
+
+    # ----------------------------------------------------------------------------------------------- opening, syncing
+
+    def _opened(self, *, create: bool) -> apsw.Connection:
+        try:
+            connection = open_writer(self.path, vfs=self._vfs, create=create)
+        except apsw.Error as exc:
+            raise translated(exc, self.path) from exc
+        try:
+            migrations.bring_up_to_date(connection, self.path)
+            connection.set_wal_hook(self._note_log_pages)
+        except BaseException as exc:
+            discard(connection)
+            if isinstance(exc, apsw.Error):
+                raise translated(exc, self.path) from exc
+            raise
+        return connection
+
+    def _recognized(self) -> int:
+        """The sequence that the file is at, after making sure that it is the same one with all that was acknowledged."""
+        store_id, _, sequence = self._position()
+        if store_id != self._id:
+            raise StoreCorrupt(f"{self.path} was replaced by another store ({store_id}, it was {self._id})")
+        if sequence < self._sequence:
+            raise StoreCorrupt(
+                f"{self.path} has lost commits: it is at {sequence}, and {self._sequence} was durable; look at the disk"
+            )
+        return sequence
+
+    def begin_epoch(self) -> None:
+        """A new life begins. It is a transaction, but no commit of an engine: the sequence stays."""
+        try:
+            self._cursor.execute(statements()["next_epoch"])
+        except apsw.Error as exc:
+            raise translated(exc, self.path) from exc
+
+    def _position(self) -> tuple[str, int, int]:
+        try:
+            rows = self._cursor.execute(statements()["read_position"]).fetchall()
+        except apsw.Error as exc:
+            raise translated(exc, self.path) from exc
+        if len(rows) != 1:
+            raise StoreCorrupt(f"{self.path} does not say which store it is; restore a backup of it")
+        return cast("tuple[str, int, int]", rows[0])
+
+    def _note_log_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._log_pages:
+            self._checkpoint_at = CHECKPOINT_PAGES  # the log was begun anew
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint_now(self) -> None:
+        """What was to be committed is durable already, so a failure here is one of the next call."""
+        self._checkpoint_at = (
+            self._log_pages + CHECKPOINT_PAGES
+        )  # while a reader holds the log, it grows: not at each commit
+        try:
+            self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as exc:
+            if verdict(exc) is not Verdict.RETRY:
+                self._distrust(exc)
+
+    def _settle_log(self) -> None:
+        """Write the log over itself and sync it. After a failed sync its pages may be right in memory, gone from the
+        disk, and taken for clean; what is read back from it must be on the disk before anything is built on it.
+        """
+        path = Path(f"{self.path}-wal")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise StoreUnavailable(f"{path} can not be opened: {exc.strerror}") from exc
+        try:
+            offset = 0
+            while block := os.pread(descriptor, 1 << 20, offset):
+                offset += os.pwrite(descriptor, block, offset)
+            os.fsync(descriptor)
+        except OSError as exc:
+            raise StoreUnavailable(f"{path} can not be written: {exc.strerror}; look at the disk") from exc
+        finally:
+            os.close(descriptor)
