@@ -1,0 +1,38 @@
+"""All commands under one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowweaver import __version__
+from flowweaver.cli import crds, linting, operating, running
+
+application = typer.Typer(
+    name="flowweaver",
+    help="Durable workflows inside one process: run a manifest here, or serve a cluster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+application.command("run")(running.run)
+application.command("lint")(linting.lint)
+application.command("crds")(crds.crds)
+application.command("operator")(operating.operator)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - a callback of typer gets the option's value
+    if wanted:
+        print(f"flowweaver {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Durable workflows inside one process: run a manifest here, or serve a cluster."""

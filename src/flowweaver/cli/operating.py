@@ -1,0 +1,118 @@
+"""`flowweaver operator`: the settings of the operator as options; what they mean is said in `flowweaver.operator`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowweaver.errors import UserError
+
+LIBRARIES = ("kopf", "kubernetes", "aiohttp", "prometheus_client")
+
+
+def _setting(flag: str, variable: str, help_text: str, metavar: str | None = None) -> Any:
+    return typer.Option(flag, metavar=metavar, help=f"{help_text} [env: FLOWWEAVER_{variable}]", show_default=False)
+
+
+def operator(  # noqa: PLR0913 - one parameter a setting
+    *,
+    state: Annotated[
+        Path | None, _setting("--state", "STATE", "The store. [default: /var/lib/flowweaver/state.db]")
+    ] = None,
+    namespace: Annotated[
+        list[str] | None, _setting("--namespace", "NAMESPACE", "What it watches; again for more. [default: all]", "NS")
+    ] = None,
+    instance: Annotated[
+        str | None,
+        _setting(
+            "--instance",
+            "INSTANCE",
+            "Acts only on Workflows whose label flowweaver.io/instance is this. [default: default]",
+            "NAME",
+        ),
+    ] = None,
+    workers: Annotated[int | None, _setting("--workers", "WORKERS", "Attempts at once. [default: 16]", "N")] = None,
+    http: Annotated[
+        str | None,
+        _setting("--http", "HTTP", "/healthz, /readyz and /metrics. [default: :8080]", "HOST:PORT"),
+    ] = None,
+    functions: Annotated[
+        list[str] | None,
+        _setting(
+            "--functions", "FUNCTIONS", "Modules that python.function may name; again for more. [default: none]", "GLOB"
+        ),
+    ] = None,
+    unsafe_bodies: Annotated[
+        str | None,
+        _setting("--unsafe-bodies", "UNSAFE_BODIES", "Of shell, python.source, thread. [default: none]", "LIST"),
+    ] = None,
+    http_allow: Annotated[
+        list[str] | None,
+        _setting(
+            "--http-allow",
+            "HTTP_ALLOW",
+            "Reachable by http beside public addresses; {namespace} stands for the workflow's; again for more.",
+            "CIDR|HOST",
+        ),
+    ] = None,
+    adopt: Annotated[
+        bool | None,
+        _setting("--adopt/--no-adopt", "ADOPT", "Take over Workflows whose state another volume held. [default: off]"),
+    ] = None,
+    grace_seconds: Annotated[
+        float | None,
+        _setting(
+            "--grace-seconds", "GRACE_SECONDS", "How long attempts may take to end at SIGTERM. [default: 30]", "SECONDS"
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None, _setting("--log-format", "LOG_FORMAT", "text or json. [default: text]", "FORMAT")
+    ] = None,
+    log_level: Annotated[
+        str | None, _setting("--log-level", "LOG_LEVEL", "debug, info, warning or error. [default: info]", "LEVEL")
+    ] = None,
+) -> None:
+    """Serve a cluster: run its Workflows in this process. An option wins over the environment."""
+    given = {
+        "state": state,
+        "namespaces": tuple(namespace) if namespace else None,
+        "instance": instance,
+        "workers": workers,
+        "http": http,
+        "functions": tuple(functions) if functions else None,
+        "unsafe_bodies": unsafe_bodies,
+        "http_allow": tuple(http_allow) if http_allow else None,
+        "adopt": adopt,
+        "grace_seconds": grace_seconds,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    _check_libraries()
+    raise typer.Exit(_serve({name: value for name, value in given.items() if value is not None}))
+
+
+def _serve(given: dict[str, Any]) -> int:
+    from flowweaver.operator import serve
+    from flowweaver.operator.settings import Settings
+    from flowweaver.operator.settings import unsafe_bodies as read_unsafe_bodies
+
+    if "unsafe_bodies" in given:
+        try:
+            given["unsafe_bodies"] = read_unsafe_bodies(given["unsafe_bodies"])
+        except ValueError as error:
+            raise UserError(f"--unsafe-bodies: {error}") from error
+    return serve(replace(Settings.from_environment(os.environ), **given))
+
+
+def _check_libraries() -> None:
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the operator needs libraries that are not installed ({', '.join(missing)}): "
+            "pip install 'flowweaver-operator[operator]'"
+        )

@@ -1,0 +1,152 @@
+"""`flowweaver run`: a manifest here and now, on the same engine as in a cluster."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowweaver.cli.arguments import parse_parameters, with_parameters
+from flowweaver.cli.manifests import Document, read_documents
+from flowweaver.errors import ManifestError, StoreError, UserError
+
+if TYPE_CHECKING:
+    from flowweaver.core.plan import RunPlan
+    from flowweaver.ports import RunSnapshot
+
+COMPLETED, FAILED, INVALID, CANCELLED = 0, 1, 2, 3
+"""Exit statuses; an interrupt gives 128 and the signal's number, as shells count."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter: at the usual 5 ms, one busy body makes each step of the engine crawl."""
+
+
+class ExecutorName(StrEnum):
+    """Where attempts run."""
+
+    THREADED = "threaded"
+
+
+class OutputFormat(StrEnum):
+    """How the result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file with one Workflow; - is the standard input.")],
+    *,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="NAME=JSON", help="A parameter's value; again for more."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DB", help="Keep the state in this file; a second call resumes what is in it."),
+    ] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="Where attempts run.")] = ExecutorName.THREADED,  # noqa: ARG001 - there is one so far
+    workers: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Attempts at once.")] = 4,
+    output: Annotated[
+        OutputFormat, typer.Option("-o", "--output", help="How the result is printed; json and yaml: nothing else is.")
+    ] = OutputFormat.TABLE,
+) -> None:
+    """Run a Workflow here and now.
+
+    Exit status 0: completed, 1: failed, 2: invalid manifest or usage, 3: cancelled, 130: interrupted by Ctrl-C.
+    """
+    document = _only_workflow(file)
+    content = with_parameters(document.content, parse_parameters(parameter or ()))
+    plan = _accepted_plan(document, content)
+    logging.basicConfig(level=logging.WARNING, format="flowweaver: %(message)s")
+    sys.setswitchinterval(SWITCH_SECONDS)
+    sys.path.append(str(Path.cwd()))  # functions beside the manifest; at the end, so that they hide nothing
+    try:
+        snapshot, number = _execute(plan, state, workers, quiet=output is not OutputFormat.TABLE)
+    except StoreError as error:
+        raise UserError(f"--state {state}: {error}") from error
+    _print_result(output, content, snapshot)
+    raise typer.Exit(_exit_status(snapshot, number))
+
+
+def _execute(plan: RunPlan, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
+    from rich.console import Console
+
+    from flowweaver.cli.engines import open_engine
+    from flowweaver.cli.progress import Progress
+    from flowweaver.cli.sessions import Session
+    from flowweaver.policy import Policy
+
+    # Where the result is for a program, everything else goes to stderr.
+    progress = Progress(Console(stderr=quiet, highlight=False), plan)
+    with open_engine(state=state, policy=Policy.permissive(), workers=workers) as engine:
+        snapshot, number = Session(engine, plan, progress, state).run()
+    progress.end(snapshot.head)
+    if number and not snapshot.head.phase.finished:
+        again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
+        progress.say(f"Stopped before its end: {again}")
+    return snapshot, number
+
+
+def _exit_status(snapshot: RunSnapshot, number: int) -> int:
+    if not snapshot.head.phase.finished:
+        return 128 + (number or signal.SIGINT)
+    return {"completed": COMPLETED, "failed": FAILED}.get(snapshot.head.phase.value, CANCELLED)
+
+
+def _print_result(output: OutputFormat, content: Mapping[str, Any], snapshot: RunSnapshot) -> None:
+    if output is OutputFormat.TABLE:
+        from rich.console import Console
+
+        from flowweaver.cli.progress import print_table
+
+        print_table(Console(highlight=False), snapshot)
+        return
+    shown = {**content, "status": _status(content, snapshot)}
+    if output is OutputFormat.JSON:
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        import yaml
+
+        print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120), end="")
+
+
+def _status(content: Mapping[str, Any], snapshot: RunSnapshot) -> dict[str, Any]:
+    """As the operator would write it, without the bounds that the API server needs."""
+    from flowweaver.operator.status import Context, status_of_run
+
+    generation = int((content.get("metadata") or {}).get("generation") or 1)
+    return status_of_run(snapshot, Context(generation=generation, now=time.time()), limit_bytes=sys.maxsize)
+
+
+def _only_workflow(file: str) -> Document:
+    documents = [document for document in read_documents(file) if document.ours]
+    if len(documents) != 1:
+        found = f"{len(documents)} documents" if documents else "nothing"
+        raise UserError(f"{file}: holds {found} of FlowWeaver, and run takes a file with exactly one Workflow")
+    return documents[0]
+
+
+def _accepted_plan(document: Document, content: Mapping[str, Any]) -> RunPlan:
+    from flowweaver.manifest import Rejected, validate
+    from flowweaver.policy import Policy
+
+    verdict = validate(content, Policy.permissive())
+    if isinstance(verdict, Rejected):
+        raise ManifestError(tuple(document.finding(problem) for problem in verdict.problems))
+    plan = verdict.plan
+    if plan.suspended:
+        raise UserError(f"{document.file}: spec.suspend is true, so that nothing would ever start here: remove it")
+    # In a cluster the API server gives the uid: what makes this run another one than the next, for idempotency keys.
+    return plan if plan.uid else replace(plan, uid=str(uuid.uuid4()))
