@@ -77,22 +77,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="flowweaver-demo-") as folder, Source() as source:
         threading.Thread(target=source.serve_forever, daemon=True).start()
         target = Path(folder, "orders.csv")
-        address = json.dumps(f"http://127.0.0.1:{source.server_port}")
-        arguments = (
-            "-p",
-            f"source={address}",
-            "-p",
-            f"target={json.dumps(str(target))}",
-            "--state",
-            f"{folder}/etl.db",
-        )
+        parameters = {"source": f"http://127.0.0.1:{source.server_port}", "target": str(target)}
+        given = [word for name, value in parameters.items() for word in ("-p", f"{name}={json.dumps(value)}")]
         try:
-            return show(source, target, arguments)
+            return show(source, target, [*given, "--state", f"{folder}/etl.db"])
         finally:
             source.shutdown()
 
 
-def show(source: Source, target: Path, arguments: tuple[str, ...]) -> int:
+def show(source: Source, target: Path, arguments: list[str]) -> int:
     print("A server with orders and exchange rates is up; the first request for the rates will meet a 503.")
     if status := flowweaver_run(*arguments):
         return status

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from flowweaver.errors import ManifestError, UserError
-from flowweaver.manifest.problems import Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+    from flowweaver.manifest.problems import Problem
 
 LARGEST_FILE = 16 * 1024 * 1024
 """In bytes. A Workflow has at most 512 KiB; a file may hold several, and a device file never ends."""
@@ -67,6 +69,8 @@ class Document:
 
     @cached_property
     def _node(self) -> yaml.Node | None:
+        import yaml
+
         nodes = [node for node in yaml.compose_all(self.text, Loader=yaml.SafeLoader) if not _is_empty(node)]
         return nodes[self.position] if self.position < len(nodes) else None
 
@@ -106,6 +110,8 @@ def read_documents(file: str) -> Iterator[Document]:
 
 def _below(node: yaml.Node | None, name: str, index: str) -> tuple[yaml.Mark | None, yaml.Node | None]:
     """Where that entry of a node begins, for a mapping at its key, and the entry's own node."""
+    import yaml
+
     if isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
         entry = node.value[int(index)]
         return entry.start_mark, entry
@@ -117,4 +123,4 @@ def _below(node: yaml.Node | None, name: str, index: str) -> tuple[yaml.Mark | N
 
 
 def _is_empty(node: yaml.Node | None) -> bool:
-    return node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")
+    return node is None or bool(node.tag == "tag:yaml.org,2002:null")
