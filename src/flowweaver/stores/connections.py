@@ -31,9 +31,7 @@ def open_writer(path: str, *, vfs: str | None, create: bool) -> apsw.Connection:
     connection = apsw.Connection(path, flags=flags, vfs=vfs)
     try:
         connection.set_busy_timeout(BUSY_MILLISECONDS)
-        mode = connection.pragma("journal_mode", "wal")
-        if mode != "wal":
-            raise StoreError(f'{path} can not be put into WAL mode, it stays in mode "{mode}"; use a local disk')
+        _require_wal(connection, path)
         for name, value in (
             ("synchronous", "full"),
             ("foreign_keys", 1),
@@ -46,6 +44,12 @@ def open_writer(path: str, *, vfs: str | None, create: bool) -> apsw.Connection:
         discard(connection)
         raise
     return connection
+
+
+def _require_wal(connection: apsw.Connection, path: str) -> None:
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise StoreError(f'{path} can not be put into WAL mode, it stays in mode "{mode}"; use a local disk')
 
 
 def discard(connection: apsw.Connection) -> None:

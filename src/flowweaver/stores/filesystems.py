@@ -68,9 +68,9 @@ def refuse_network(folder: Path, mountinfo: str | None = None) -> None:
     kind = filesystem_of(folder, mountinfo)
     if kind in NETWORK_TYPES:
         raise StoreError(
-            f'{folder} is on a network file system of type "{kind}": SQLite needs shared memory and file locks that do not '
-            f"work there, and would be corrupted. Use a local disk or a block volume (in Kubernetes: a ReadWriteOnce claim "
-            f"of a block storage class)"
+            f'{folder} is on a network file system of type "{kind}": SQLite needs shared memory and file '
+            f"locks that do not work there, and the file would be damaged. Use a local disk or a block volume (in "
+            f"Kubernetes: a ReadWriteOnce claim of a storage class for block devices)"
         )
 
 
@@ -80,7 +80,7 @@ def filesystem_of(folder: Path, mountinfo: str) -> str:
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
         columns = fields.split(" ")
-        if len(columns) < 5 or not rest:  # noqa: PLR2004 - proc(5): the mount point is the fifth column
+        if len(columns) < 5 or not rest:  # proc(5): the mount point is the fifth
             continue
         mount_point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), columns[4]))
         depth = len(mount_point.parts)

@@ -1,9 +1,8 @@
 """One engine at a time on a state file: a lock beside it that goes with the process, however that ends.
 
 It is a POSIX record lock. `flock` would stay held by a forked child after its parent was killed, and SQLite's own
-`locking_mode=EXCLUSIVE` would shut out whoever wants to look. Record locks belong to a process, so a second store in the
-same process is refused by a list, and that list is also why no file descriptor of a held lock file is ever closed by
-accident: closing any of them would let the lock go.
+`locking_mode=EXCLUSIVE` would shut out whoever wants to look. Record locks belong to a process, so a second store in
+the same process is refused by a list, before it opens the lock file: closing any descriptor of it would let go.
 """
 
 from __future__ import annotations
@@ -13,21 +12,22 @@ import fcntl
 import os
 import socket
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowweaver.errors import StoreError, StoreLocked
 
-_held: dict[
-    str, tuple[int, int]
-] = {}  # real paths that this process has locked, with device and inode of the lock file
+_held: dict[str, tuple[int, int]] = {}  # real paths that are locked here, with device and inode of the lock file
 _guard = threading.Lock()
 
 
 class StoreLock:
     """The lock of one state file, held from the constructor on until `release`."""
 
-    def __init__(self, path: Path) -> None:
-        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`."""
+    def __init__(self, path: Path, *, now: float) -> None:
+        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`. Who is refused later reads
+        since when it is held.
+        """
         self.path = path
         self.owner = os.getpid()
         with _guard:
@@ -35,7 +35,7 @@ class StoreLock:
                 raise StoreLocked(
                     f"{path} is open in this process (pid {self.owner}) already: share that store, or close it first"
                 )
-            self._descriptor = _locked_file(path)
+            self._descriptor = _locked_file(path, now)
             _held[str(path)] = _identity(os.fstat(self._descriptor))
 
     @property
@@ -56,7 +56,7 @@ class StoreLock:
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        return _identity(os.stat(f"{path}.lock"))
+        return _identity(Path(f"{path}.lock").stat())
     except OSError:
         return None  # nobody has locked it ever
 
@@ -65,7 +65,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _locked_file(path: Path) -> int:
+def _locked_file(path: Path, now: float) -> int:
     lock_path = f"{path}.lock"
     try:
         # O_CLOEXEC is what os.open does anyway: a child that is started must not carry the descriptor along.
@@ -75,7 +75,8 @@ def _locked_file(path: Path) -> int:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode(), 0)
     except OSError as exc:
         holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").strip() or "another process"
         os.close(descriptor)
@@ -86,7 +87,7 @@ def _locked_file(path: Path) -> int:
 
 
 def _after_fork_in_child() -> None:
-    # The parent's locks are not ours: a child that opens a store itself has to ask the kernel, which answers with the parent.
+    # The parent's locks are not the child's: a child that opens a store itself has to ask the kernel.
     global _guard  # noqa: PLW0603 - another thread of the parent may have had it
     _guard = threading.Lock()
     _held.clear()

@@ -53,7 +53,6 @@ class MemoryStore:
             key = self._newest_key = self._newest_key + 1
             self._runs[key] = _Kept(name, plan, storable_head(head), [TaskState()] * len(plan.tasks))
             self._keys[name] = key
-            self._count()
             return key
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
@@ -61,7 +60,6 @@ class MemoryStore:
         with self._open():
             if names:
                 self._kept(run, first + len(names) - 1)
-                self._count()
 
     def commit(self, changes: Changes, processes: Sequence[ChildProcess] = ()) -> None:
         """See `ports.Store`."""
@@ -82,7 +80,7 @@ class MemoryStore:
                     running[process.attempt] = process
             for run, head in changes.runs:
                 self._runs[run].head = head
-            self._count()
+            self._position = replace(self._position, sequence=self._position.sequence + 1)
 
     def delete_run(self, run: int) -> None:
         """See `ports.Store`."""
@@ -90,7 +88,6 @@ class MemoryStore:
             kept = self._runs.pop(run, None)
             if kept:
                 del self._keys[kept.name]
-            self._count()
 
     # -------------------------------------------------------------------------------------------------------- reading
 
@@ -166,9 +163,6 @@ class MemoryStore:
         if self._closed:
             raise StoreError("the store is closed")
         return self._guard
-
-    def _count(self) -> None:
-        self._position = replace(self._position, sequence=self._position.sequence + 1)
 
     def _check(self, changes: Changes) -> None:
         """Before anything is changed: all of it or nothing."""

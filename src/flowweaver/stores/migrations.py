@@ -22,8 +22,8 @@ def bring_up_to_date(connection: apsw.Connection, path: str) -> None:
     newest = migrations()[-1].version
     if version > newest:
         raise StoreTooNew(
-            f"{path} was written by a newer FlowWeaver (layout {version}, this version knows {newest}): upgrade FlowWeaver, "
-            f"or restore a backup that was taken before"
+            f"{path} was written by a newer FlowWeaver (layout {version}, this one knows {newest}): upgrade "
+            f"FlowWeaver, or restore a backup that was taken before"
         )
     if connection.pragma("application_id") != APPLICATION_ID and _has_tables(connection):
         raise StoreError(f"{path} is an SQLite file of another program: name another file")

@@ -39,10 +39,9 @@ class SQLiteStore:
         """
         require_sqlite(apsw.sqlite_lib_version())
         self.path = _checked(Path(path))
-        self._clock = clock
         self._sql = statements()
         self._names: dict[int, tuple[str, ...]] = {}  # of the tasks of runs whose rows are not all there yet
-        self._lock = StoreLock(self.path)
+        self._lock = StoreLock(self.path, now=clock.now())
         try:
             self._writer = Writer(str(self.path), vfs=vfs)
             self._readers = Readers(str(self.path), vfs=vfs)
@@ -84,10 +83,10 @@ class SQLiteStore:
         """See `ports.Store`."""
         self._check_owner()
         try:
-            self._writer.transact(lambda cursor: self._write(cursor, changes, processes))
+            self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
         except UnicodeEncodeError:
             changes = storable_changes(changes)
-            self._writer.transact(lambda cursor: self._write(cursor, changes, processes))
+            self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
 
     def delete_run(self, run: int) -> None:
         """See `ports.Store`."""
@@ -254,8 +253,8 @@ class SQLiteStore:
     def _check_owner(self) -> None:
         if not self._lock.is_ours:
             raise StoreError(
-                f"{self.path} was opened by process {self._lock.owner}, and this is its forked child {os.getpid()}: a store can "
-                f"not be shared with a child. Start the child before the store is opened, or as a new program"
+                f"{self.path} was opened by process {self._lock.owner}, and this is its forked child {os.getpid()}: a "
+                f"store can not be shared with a child. Start the child before the store is opened, or as a new program"
             )
         if self._closed:
             raise StoreError(f"{self.path} is closed")

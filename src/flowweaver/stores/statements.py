@@ -1,4 +1,4 @@
-"""Finds the SQL. It stands in `.sql` files as blocks named `-- name: …`, so that it can be read, searched and tried as SQL.
+"""Finds the SQL. It stands in `.sql` files, in blocks named `-- name: …`, so that it can be read and tried as SQL.
 
 Statements take parameters; nothing here or elsewhere builds SQL out of values.
 """
@@ -38,10 +38,10 @@ def statements() -> Mapping[str, str]:
 @cache
 def migrations() -> tuple[Migration, ...]:
     """All migrations, oldest first: versions 1, 2, 3 … without a gap."""
-    found = []
-    for file in files(__package__).joinpath("sql", "migrations").iterdir():
-        if match := _MIGRATION.fullmatch(file.name):
-            found.append(Migration(int(match[1]), match[2], file.read_text("utf-8")))
-    found.sort()
+    found = sorted(
+        Migration(int(match[1]), match[2], file.read_text("utf-8"))
+        for file in files(__package__).joinpath("sql", "migrations").iterdir()
+        if (match := _MIGRATION.fullmatch(file.name))
+    )
     assert [migration.version for migration in found] == list(range(1, len(found) + 1)), "a migration is missing"
     return tuple(found)

@@ -16,7 +16,7 @@ import apsw
 
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.stores import migrations
-from flowweaver.stores.connections import discard, open_writer
+from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
 from flowweaver.stores.failures import Verdict, translated, verdict
 from flowweaver.stores.statements import statements
 
@@ -41,14 +41,24 @@ class Writer:
         self._cursor = self._connection.cursor()
         self._id, _, self._sequence = self._position()
 
+    def commit(self, work: Callable[[apsw.Cursor], None]) -> None:
+        """Let `work` write, count it and make it durable. Raises as `ports.Store` says."""
+
+        def counted(cursor: apsw.Cursor) -> None:
+            work(cursor)
+            cursor.execute(self._next_sequence)
+
+        with self._guard:
+            self.transact(counted)
+            self._sequence += 1
+
     def transact(self, work: Callable[[apsw.Cursor], _T]) -> _T:
-        """Let `work` write, count it as a commit and make it durable. Raises as `ports.Store` says."""
+        """The same for what the sequence does not count: it says which of the engine's turns were made durable."""
         with self._guard:
             cursor = self._usable()
             try:
                 cursor.execute("BEGIN IMMEDIATE")
                 outcome = work(cursor)
-                cursor.execute(self._next_sequence)
             except apsw.Error as exc:
                 raise self._rolled_back(exc) from exc
             except BaseException:
@@ -58,7 +68,6 @@ class Writer:
                 cursor.execute("COMMIT")
             except apsw.Error as exc:
                 raise self._judged(exc) from exc
-            self._sequence += 1
             if self._log_pages >= self._checkpoint_at:
                 self._checkpoint_now()
             return outcome
@@ -78,7 +87,7 @@ class Writer:
                 raise translated(exc, self.path) from exc
             finally:
                 if not self._distrusted:
-                    self._connection.set_busy_timeout(5_000)
+                    self._connection.set_busy_timeout(BUSY_MILLISECONDS)
 
     def reopen(self) -> None:
         """Open the file again, without any state of the old connection. Raises `StoreUnavailable`, or `StoreCorrupt`
@@ -194,9 +203,8 @@ class Writer:
 
     def _checkpoint_now(self) -> None:
         """What was to be committed is durable already, so a failure here is one of the next call."""
-        self._checkpoint_at = (
-            self._log_pages + CHECKPOINT_PAGES
-        )  # while a reader holds the log, it grows: not at each commit
+        # While a reader holds the log it goes on growing; not at each commit then.
+        self._checkpoint_at = self._log_pages + CHECKPOINT_PAGES
         try:
             self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as exc:
