@@ -1,0 +1,189 @@
+"""YAML text read as the API server reads it, so that a laptop and a cluster see the same values.
+
+That is YAML 1.1 by way of JSON: `y`, `on` and `off` are booleans, `0644` is 420, dates stay texts, whole floats are
+integers, keys are texts, and a key that stands twice is an error. No tags, no objects, and what aliases make is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from flowweaver.errors import ManifestError
+from flowweaver.manifest.problems import Problem
+
+SIZE_LIMIT = 16 * 1024 * 1024
+NODE_LIMIT = 500_000
+DEPTH_LIMIT = 100
+
+_TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
+_FALSE = frozenset({"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_INTEGER = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9A-Fa-f_]+|0|[1-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_MAP, _LIST, _TEXT, _PLAIN = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str", "plain"
+
+
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]  # either will do
+    """Composes nodes; what a plain scalar means is decided here and not by PyYAML, whose booleans are others."""
+
+    def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
+        """The tag of a node that has none of its own."""
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else _TEXT
+        return _LIST if kind is yaml.SequenceNode else _MAP
+
+
+def load_documents(text: str) -> list[dict[str, Any]]:
+    """Every document that is not empty, as JSON; raises `ManifestError` with line and column of what can not be read."""
+    if len(text) > SIZE_LIMIT:
+        raise _error("TooLarge", f"the file has {len(text)} characters and at most {SIZE_LIMIT} are read: split it up")
+    try:
+        return list(_documents(text))
+    except yaml.MarkedYAMLError as exc:
+        raise _error("InvalidYaml", _sentence(exc)) from exc
+    except (yaml.YAMLError, RecursionError) as exc:
+        detail = "it is nested too deep" if isinstance(exc, RecursionError) else " ".join(str(exc).split())
+        raise _error("InvalidYaml", f"this is no YAML: {detail}") from exc
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
+    for node in yaml.compose_all(text, Loader=_Loader):
+        if node is None:
+            continue
+        content = _Reader().read(node, DEPTH_LIMIT)
+        if content is None:
+            continue
+        if not isinstance(content, dict):
+            place = _place(node)
+            raise _error("InvalidYaml", f"{place}: a manifest is a map that starts with apiVersion, not this")
+        yield content
+
+
+class _Reader:
+    """Turns one document's nodes into JSON, counting them."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+
+    def read(self, node: yaml.Node, depth: int) -> Any:
+        self._nodes += 1
+        if self._nodes > NODE_LIMIT or depth <= 0:
+            much = f"has more than {NODE_LIMIT} values" if depth > 0 else f"is nested more than {DEPTH_LIMIT} deep"
+            raise _error("TooLarge", f"{_place(node)}: the document {much}, aliases written out")
+        match node:
+            case yaml.MappingNode():
+                return self._mapping(node, depth)
+            case yaml.SequenceNode():
+                _check_tag(node, _LIST)
+                return [self.read(item, depth - 1) for item in node.value]
+            case _:
+                return _scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+        _check_tag(node, _MAP)
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _PLAIN and key_node.value == "<<":
+                merged = {**self._merge(value_node, depth), **merged}
+                continue
+            key = _key(key_node)
+            if key in own:
+                raise _error("InvalidYaml", f'{_place(key_node)}: the key "{key}" stands twice: remove one')
+            own[key] = self.read(value_node, depth - 1)
+        return {**merged, **own}
+
+    def _merge(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+        value = self.read(node, depth - 1)
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, dict) for part in parts):
+            raise _error("InvalidYaml", f"{_place(node)}: << takes a map or a list of maps")
+        return {key: item for part in reversed(parts) for key, item in part.items()}
+
+
+def _check_tag(node: yaml.Node, expected: str) -> None:
+    if node.tag != expected:
+        raise _error("InvalidYaml", f"{_place(node)}: the tag {node.tag} is not read: remove it")
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    if node.tag == _TEXT:
+        return node.value
+    _check_tag(node, _PLAIN)
+    return _plain(node.value, node)
+
+
+def _plain(text: str, node: yaml.ScalarNode) -> Any:
+    if text in _NULL:
+        return None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    if _INTEGER.fullmatch(text):
+        return _integer(text)
+    if _FLOAT.fullmatch(text):
+        return _number(float(text))
+    if _NOT_FINITE.fullmatch(text):
+        raise _error("InvalidYaml", f"{_place(node)}: {text} is no number in JSON: quote it, or write another one")
+    return text
+
+
+def _integer(text: str) -> int | float:
+    plain = text.replace("_", "")
+    sign, digits = (-1, plain[1:]) if plain[0] == "-" else (1, plain.lstrip("+"))
+    if digits[:2] in {"0b", "0x", "0o"}:
+        value = sign * int(digits, 0)
+    elif digits.startswith("0") and len(digits) > 1:
+        value = sign * int(digits, 8)
+    else:
+        value = sign * int(digits) if len(digits) < 400 else sign * 10**400
+    return value if -(2**63) <= value < 2**63 else _number(_double(value))
+
+
+def _double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _number(value: float) -> int | float:
+    if not math.isfinite(value):
+        raise _error("InvalidYaml", "a number is too large for JSON: quote it, or write a smaller one")
+    return int(value) if value.is_integer() and abs(value) < 2**63 else value
+
+
+def _key(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise _error("InvalidYaml", f"{_place(node)}: a key must be a text")
+    value = _scalar(node)
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case _:
+            return str(value)
+
+
+def _place(node: yaml.Node) -> str:
+    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+
+
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    problem = " ".join((error.problem or "it can not be read").split())
+    context = f" {' '.join(error.context.split())}" if error.context else ""
+    return f"{place}this is no YAML: {problem}{context}"
+
+
+def _error(reason: str, message: str) -> ManifestError:
+    return ManifestError((Problem(reason, "", message),))

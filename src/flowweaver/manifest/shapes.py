@@ -1,0 +1,76 @@
+"""Whether an object is plain JSON of a bearable size, before anything else looks at it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowweaver.manifest.problems import Problem
+from flowweaver.manifest.reasons import INVALID_SPEC, TOO_LARGE
+
+DEPTH_LIMIT = 64
+SPEC_LIMIT = 512 * 1024
+
+
+def shape_problems(obj: Any) -> list[Problem]:
+    """What keeps `obj` from being looked at any closer."""
+    if not isinstance(obj, Mapping):
+        return [Problem(INVALID_SPEC, "", "a manifest is a map that starts with apiVersion")]
+    problems = list(_problems(obj.get("spec"), "spec", DEPTH_LIMIT))[:20]
+    for name in ("apiVersion", "kind", "metadata"):
+        problems += list(_problems(obj.get(name), name, DEPTH_LIMIT))[:5]
+    if problems:
+        return problems
+    size = len(json.dumps(obj.get("spec"), ensure_ascii=False, separators=(",", ":")).encode())
+    if size > SPEC_LIMIT:
+        return [
+            Problem(
+                TOO_LARGE,
+                "spec",
+                f"it has {size} bytes as JSON and at most {SPEC_LIMIT} are allowed: move code into modules and data into "
+                "files or services that tasks read",
+            )
+        ]
+    return []
+
+
+def _problems(value: Any, path: str, depth: int) -> Iterator[Problem]:
+    match value:
+        case None | bool() | int():
+            return
+        case str():
+            if not storable(value):
+                yield Problem(INVALID_SPEC, path, "the text holds half a character (a lone surrogate): remove it")
+        case float():
+            if not math.isfinite(value):
+                yield Problem(INVALID_SPEC, path, f"{value} is no number in JSON: write another one")
+        case Mapping() | list() | tuple() if depth <= 0:
+            yield Problem(TOO_LARGE, path[:200], f"it is nested more than {DEPTH_LIMIT} deep: make it flatter")
+        case Mapping():
+            yield from _mapping(value, path, depth)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _problems(item, f"{path}[{index}]", depth - 1)
+        case _:
+            yield Problem(INVALID_SPEC, path, f"a value of type {type(value).__name__} is no JSON: write a text")
+
+
+def _mapping(value: Mapping[Any, Any], path: str, depth: int) -> Iterator[Problem]:
+    for key, item in value.items():
+        if not isinstance(key, str) or not storable(key):
+            yield Problem(INVALID_SPEC, path, f"the key {ascii(key)[:60]} is no text: keys must be texts")
+        else:
+            yield from _problems(item, f"{path}.{key}", depth - 1)
+
+
+def storable(text: str) -> bool:
+    """Whether the text is valid Unicode."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
