@@ -1,6 +1,6 @@
 """Writes again what the docs draw from the code: one fact, one place.
 
-In a page, a part between `<!-- generated: NAME -->` and `<!-- end of NAME -->` is ours. With --check nothing is written,
+In a page, a part between `<!-- generated: NAME -->` and `<!-- end of NAME -->` is ours. With --check nothing is written
 and a part that has drifted is shown as a diff, exit status 1.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from flowweaver.core.phases import TRANSITIONS, Reason, TaskPhase
 from flowweaver.operator.conditions import table_as_markdown
@@ -46,11 +47,42 @@ def reasons() -> str:
     return ", ".join(f"`{reason.value}`" for reason in Reason) + "\n"
 
 
+def fields() -> str:
+    """Every field of a Workflow's spec, from the schema that the API server gets."""
+    from flowweaver.manifest import crd
+
+    (version,) = crd()["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    lines = ["| field | type | meaning |", "|---|---|---|", *_fields_below("", spec)]
+    return "\n".join([*lines, ""])
+
+
+def _fields_below(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        here = f"{path}.{name}" if path else name
+        yield f"| `{here}` | {_type_of(field)} | {' '.join(field.get('description', '').split())} |"
+        yield from _fields_below(here, field)
+        yield from _fields_below(f"{here}[]", field.get("items", {}))
+
+
+def _type_of(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return " or ".join(f"`{word}`" for word in field["enum"])
+    if field.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    if field.get("type") == "array":
+        return f"list of {_type_of(field['items'])}"
+    if "additionalProperties" in field:
+        return f"map of {_type_of(field['additionalProperties'])}"
+    return str(field.get("type", "any JSON"))
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "task-phases": task_phases,
     "transitions": transitions,
     "reasons": reasons,
     "conditions": table_as_markdown,
+    "fields": fields,
 }
 
 

@@ -30,6 +30,7 @@ def crds(
     files = _files(folder)
     if write:
         for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
             print(f"wrote {file}")
         return
@@ -53,9 +54,9 @@ def _files(folder: Path) -> list[Path]:
         raise UserError(
             f"{folder}: there is no crds/ here; run it in a checkout of FlowWeaver, or name one by --folder"
         )
-    name = "workflows.flowweaver.io.yaml"
     chart = folder / "charts" / "flowweaver"
-    return [folder / "crds" / name, *([chart / "crds" / name] if (chart / "crds").is_dir() else [])]
+    folders = [folder / "crds", *([chart / "files" / "crds"] if chart.is_dir() else [])]
+    return [each / "workflows.flowweaver.io.yaml" for each in folders]
 
 
 def _shows_no_difference(file: Path, text: str) -> bool:
