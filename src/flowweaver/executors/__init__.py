@@ -1,0 +1,10 @@
+"""Where attempts run: beside the engine, never on its thread.
+
+An executor knows nothing of what a body does (that is `runners`) nor of what follows from its end (that is `core`).
+"""
+
+from __future__ import annotations
+
+from flowweaver.executors.threaded import ThreadedExecutor
+
+__all__ = ["ThreadedExecutor"]

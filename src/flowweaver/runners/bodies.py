@@ -1,0 +1,152 @@
+"""What a process of a task does: it takes its work from its socket, does it, answers, and ends.
+
+Runs in children of the launcher, which has imported this already; so nothing heavy here, and nothing of the engine.
+A user's code runs in this process: whatever comes from here is checked by who reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: F401 - imported before the fork, so that coroutines need not wait for it
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from flowweaver.core.events import Failed
+from flowweaver.policy import Policy
+from flowweaver.ports import Cancellation
+from flowweaver.runners.current import CurrentTask, running
+from flowweaver.runners.failures import Refused, failure_of
+from flowweaver.runners.functions import Call, call
+
+STARTED = struct.Struct("!IQ")  # process number, start time
+LENGTH = struct.Struct("!Q")
+COMPLETED, FAILED = b"C", b"F"
+MAX_TRACEBACK = 16_384
+
+
+# -------------------------------------------------------------------------------------------------------- the letters
+
+
+def pack(header: dict[str, Any], blobs: list[bytes]) -> bytes:
+    """Work for a child: JSON, then bytes as they are (results of other tasks, which nobody may want)."""
+    head = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
+    body = b"".join(blobs)
+    return LENGTH.pack(len(head)) + head + body
+
+
+def unpack(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
+    """What `pack` made, read from a socket; raises `EOFError` where it ends early."""
+    header: dict[str, Any] = json.loads(_read(sock, LENGTH.unpack(_read(sock, LENGTH.size))[0]))
+    return header, [_read(sock, length) for length in header["blobs"]]
+
+
+def _read(sock: socket.socket, length: int) -> bytes:
+    received = bytearray(length)
+    view = memoryview(received)
+    while view:
+        count = sock.recv_into(view)
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return bytes(received)
+
+
+# ------------------------------------------------------------------------------------------------------------- python
+
+
+def run_python(sock: socket.socket) -> None:
+    """Call the function that the engine asks for and send its outcome."""
+    header, blobs = unpack(sock)
+    sys.path[:] = header["path"]
+    with contextlib.suppress(OSError):  # it may have been removed
+        os.chdir(header["directory"])
+    os.dup2(2, 1)  # what a body prints must not stand between what the command prints
+    process = os.getpid()
+    try:
+        answer = _outcome(header, blobs)
+    finally:
+        if os.getpid() != process:  # a fork that the body made has run out of it
+            os._exit(0)
+    sock.sendall(answer)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    logging.shutdown()
+
+
+def _outcome(header: dict[str, Any], blobs: list[bytes]) -> bytes:
+    wanted = Call(
+        function=header["function"],
+        source=header["source"],
+        arguments=header["arguments"],
+        results=dict(zip(header["results"], blobs, strict=True)),
+        missing=header["missing"],
+        policy=Policy(functions=tuple(header["functions"])),
+        unique="task",
+    )
+    cancellation = Cancellation()
+    task = CurrentTask(
+        name=header["task"],
+        attempt=header["attempt"],
+        idempotency_key=header["key"],
+        cancellation=cancellation,
+    )
+    try:
+        with running(task):
+            return COMPLETED + call(wanted, cancellation)
+    except BaseException as exc:  # noqa: BLE001 - whatever it is, it is this attempt's failure
+        return FAILED + _failure(exc)
+
+
+def _failure(exc: BaseException) -> bytes:
+    failure = failure_of(exc)
+    trace = "" if isinstance(exc, Refused) else "".join(traceback.format_exception(exc))[-MAX_TRACEBACK:]
+    return json.dumps(
+        {
+            "reason": failure.reason,
+            "message": failure.message,
+            "type": failure.error_type,
+            "retryable": failure.retryable,
+            "traceback": trace,
+        }
+    ).encode()
+
+
+def read_failure(answer: bytes) -> tuple[Failed, str]:
+    """A failure that a child sent, and its traceback; raises `ValueError` or `KeyError` for what is none."""
+    told = json.loads(answer)
+    failure = Failed(
+        reason=str(told["reason"]),
+        message=str(told["message"]),
+        error_type=str(told["type"]),
+        retryable=bool(told["retryable"]),
+    )
+    return failure, str(told["traceback"])
+
+
+# ------------------------------------------------------------------------------------------------------------ programs
+
+
+def run_program(sock: socket.socket, stdout: int, stderr: int) -> NoReturn:
+    """Become the program that the engine asks for; where that fails, send why and end with 127."""
+    header, _ = unpack(sock)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and programs rely on them
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.chdir(header["directory"])
+        command = [os.fsencode(word) for word in header["command"]]
+        environment = {name: os.fsencode(text) for name, text in header["environment"].items()}
+        os.execvpe(command[0], command, environment)  # noqa: S606 - that is the body
+    except OSError as exc:
+        sock.sendall(json.dumps({"errno": exc.errno}).encode())
+    os._exit(127)

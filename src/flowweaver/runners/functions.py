@@ -1,0 +1,189 @@
+"""A Python body: finding the function, passing it what it asks for, calling it.
+
+The same code runs in a worker's thread and in a process of its own, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowweaver.core.phases import Reason
+from flowweaver.policy import Policy
+from flowweaver.ports import Cancellation
+from flowweaver.runners.failures import Refused
+from flowweaver.runners.results import encode_result
+
+COMPLETED = "Completed"
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Everything that a Python body needs: no expression is left in it."""
+
+    function: str = ""  # "pkg.mod:name"; empty: `source`
+    source: str = ""  # code that defines `main`
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, bytes] = field(default_factory=dict)  # of the dependencies that completed, by task name
+    missing: Mapping[str, str] = field(default_factory=dict)  # the phases of those that did not
+    policy: Policy
+    unique: str = ""  # makes the name of the module that `source` becomes
+
+
+def call(wanted: Call, cancellation: Cancellation) -> bytes:
+    """Call the function here and give its encoded result. Raises `Refused`, and whatever the body raises."""
+    with _callable(wanted) as function:
+        keywords = _keywords(function, wanted)
+        result = function(**keywords)
+        if inspect.isawaitable(result):
+            result = _awaited(result, cancellation)
+        return encode_result(result)
+
+
+# ------------------------------------------------------------------------------------------------------ finding it
+
+
+def check_function(function: str, policy: Policy) -> tuple[str, str]:
+    """The module and the attribute that `function` names, where the policy allows the module; raises `Refused`."""
+    module, colon, path = function.partition(":")
+    if not (colon and module and path):
+        raise Refused(Reason.TASK_FAILED, f'python.function is "{function}": write it as package.module:name')
+    if not policy.allows_function(module):
+        raise _not_allowed(function, module, policy)
+    if any(part.startswith("__") for part in path.split(".")):
+        raise Refused(Reason.BODY_NOT_ALLOWED, f'python.function "{function}" reaches into internals: name a function')
+    return module, path
+
+
+def _not_allowed(function: str, module: str, policy: Policy) -> Refused:
+    allowed = ", ".join(policy.functions) or "none"
+    return Refused(
+        Reason.BODY_NOT_ALLOWED,
+        f'python.function "{function}" is code of the module "{module}", which is not allowed here '
+        f"(allowed: {allowed}): an administrator can allow it with --functions {module}",
+    )
+
+
+@contextmanager
+def _callable(wanted: Call) -> Iterator[Callable[..., Any]]:
+    if wanted.function:
+        yield _imported(wanted.function, wanted.policy)
+        return
+    module = types.ModuleType(f"flowweaver_source_{wanted.unique}")
+    sys.modules[module.__name__] = module  # dataclasses and pickle look a class's module up by name
+    try:
+        exec(compile(wanted.source, "<python.source>", "exec"), module.__dict__)  # noqa: S102 - that is the body
+        function = getattr(module, MAIN, None)
+        if not callable(function):
+            raise Refused(Reason.TASK_FAILED, f"python.source defines no function {MAIN}: write def {MAIN}(…): …")
+        yield function
+    finally:
+        del sys.modules[module.__name__]
+
+
+def _imported(function: str, policy: Policy) -> Callable[..., Any]:
+    """The function itself. It must be defined in an allowed module too: an allowed one may have imported `os`."""
+    module, path = check_function(function, policy)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name and (module == exc.name or module.startswith(f"{exc.name}.")):
+            raise Refused(
+                Reason.TASK_FAILED,
+                f'python.function "{function}": there is no module "{exc.name}" here: '
+                "check the spelling, and that it is installed where this runs",
+                error_type="ModuleNotFoundError",
+            ) from exc
+        raise
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as exc:
+            raise Refused(
+                Reason.TASK_FAILED,
+                f'python.function "{function}": "{part}" is not there: check the spelling',
+                error_type="AttributeError",
+            ) from exc
+    if not callable(found):
+        raise Refused(Reason.TASK_FAILED, f'python.function "{function}" is no function but a {type(found).__name__}')
+    home = getattr(found, "__module__", None) or ""
+    if not policy.allows_function(home):
+        raise _not_allowed(function, home, policy)
+    return found  # type: ignore[no-any-return]  # it is callable, as was just seen
+
+
+# --------------------------------------------------------------------------------------------------- its parameters
+
+
+def _keywords(function: Callable[..., Any], wanted: Call) -> dict[str, Any]:
+    """What to call it with: `args` as they are, and of the dependencies' results those that it has parameters for."""
+    results = {name.replace("-", "_"): result for name, result in wanted.results.items()}
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function in C that tells nobody
+        return dict(wanted.arguments)
+    named = {each.name: each for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        passed = set(results)
+    else:
+        passed = set(results) & set(named)
+        _refuse_unknown(wanted, set(named))
+    keywords = {name: json.loads(results[name]) for name in results if name in passed and name not in wanted.arguments}
+    keywords.update(wanted.arguments)
+    for name, parameter in named.items():
+        if name not in keywords and parameter.default is parameter.empty:
+            raise _missing(name, wanted)
+    return keywords
+
+
+def _refuse_unknown(wanted: Call, names: set[str]) -> None:
+    unknown = [name for name in wanted.arguments if name not in names]
+    if unknown:
+        takes = ", ".join(sorted(names)) or "none"
+        raise Refused(
+            Reason.TASK_FAILED,
+            f"python.args.{unknown[0]}: {_title(wanted)} has no such parameter (it has: {takes}): remove it, or "
+            "give the function that parameter",
+            error_type="TypeError",
+        )
+
+
+def _missing(name: str, wanted: Call) -> Refused:
+    phases = {task.replace("-", "_"): (task, phase) for task, phase in wanted.missing.items()}
+    if name in phases:
+        task, phase = phases[name]
+        fix = f'the task "{task}" ended as {phase} and has no result: give the parameter a default'
+    else:
+        fix = f"set python.args.{name}, depend on a task of that name, or give the parameter a default"
+    return Refused(Reason.TASK_FAILED, f'{_title(wanted)} needs the parameter "{name}": {fix}', error_type="TypeError")
+
+
+def _title(wanted: Call) -> str:
+    return wanted.function or "python.source's main"
+
+
+# -------------------------------------------------------------------------------------------------------- coroutines
+
+
+def _awaited(awaitable: Any, cancellation: Cancellation) -> Any:
+    async def body() -> Any:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+        cancellation.on_request(cancel)
+        return await awaitable
+
+    return asyncio.run(body())

@@ -1,0 +1,27 @@
+"""The registry: which runner runs which kind of body. Adding a kind is one line here and one module beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from flowweaver.policy import Policy
+from flowweaver.ports import Runner
+from flowweaver.runners.python import run_python
+from flowweaver.runners.shell import run_shell
+from flowweaver.runners.values import run_outputs, run_value
+from flowweaver.runners.waits import run_wait
+
+
+def runners_for(policy: Policy, now: Callable[[], float]) -> Mapping[str, Runner]:
+    """Every runner by its kind, bound to the policy where it has something to say."""
+    return MappingProxyType(
+        {
+            "value": run_value,
+            "outputs": run_outputs,
+            "wait": partial(run_wait, now=now),
+            "python": partial(run_python, policy=policy),
+            "shell": partial(run_shell, policy=policy),
+        }
+    )

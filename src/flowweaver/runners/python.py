@@ -1,0 +1,159 @@
+"""`python`: a function of a module, or source that defines one, in this thread or in a process of its own.
+
+In a thread the body shares everything with the engine and can only be asked to stop. In a process it gets a clean
+environment and is killed, with all that it started, when nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+
+from flowweaver.core.events import Completed, Outcome
+from flowweaver.core.phases import Reason
+from flowweaver.expressions import scope_of
+from flowweaver.policy import Isolation, Policy, UnsafeBody
+from flowweaver.ports import Attempt
+from flowweaver.runners import bodies
+from flowweaver.runners.current import CurrentTask, running
+from flowweaver.runners.failures import Refused, failed, failure_of
+from flowweaver.runners.fields import bad_field, rendered
+from flowweaver.runners.functions import COMPLETED, Call, call, check_function
+from flowweaver.runners.launcher import SPAWN_PYTHON
+from flowweaver.runners.processes import Child, directory
+from flowweaver.runners.results import MAX_RESULT_BYTES
+
+log = logging.getLogger(__name__)
+
+_MAX_ANSWER = MAX_RESULT_BYTES + 1 + 65_536  # a failure with its traceback is far below
+
+
+def run_python(attempt: Attempt, policy: Policy) -> Outcome:
+    """Call the function with `args` and the results of the dependencies; its result is the outcome."""
+    try:
+        isolation = _allowed_isolation(attempt, policy)
+        wanted = _call_of(attempt, policy)
+    except Refused as exc:
+        return failure_of(exc)
+    if isolation is Isolation.PROCESS:
+        return _call_in_process(attempt, wanted)
+    return _call_here(attempt, wanted)
+
+
+def task_of(attempt: Attempt) -> CurrentTask:
+    """What `current_task()` gives in that attempt's body."""
+    return CurrentTask(
+        name=attempt.task.name,
+        attempt=attempt.id.number,
+        idempotency_key=attempt.idempotency_key,
+        cancellation=attempt.cancellation,
+    )
+
+
+def _call_here(attempt: Attempt, wanted: Call) -> Outcome:
+    try:
+        with running(task_of(attempt)):
+            return Completed(call(wanted, attempt.cancellation))
+    except BaseException as exc:  # SystemExit and the like are the body's failure, not this thread's
+        if not isinstance(exc, Refused):
+            log.debug('task "%s" raised', attempt.task.name, exc_info=exc)
+        return failure_of(exc)
+
+
+def _call_in_process(attempt: Attempt, wanted: Call) -> Outcome:
+    try:
+        work = _work(attempt, wanted)
+        with Child(attempt, SPAWN_PYTHON) as child:
+            child.send(work)
+            answer = child.answer(limit=_MAX_ANSWER)
+            return _outcome(attempt, child, answer)
+    except Refused as exc:
+        return failure_of(exc)
+
+
+def _work(attempt: Attempt, wanted: Call) -> bytes:
+    return bodies.pack(
+        {
+            "function": wanted.function,
+            "source": wanted.source,
+            "arguments": wanted.arguments,
+            "results": list(wanted.results),
+            "missing": wanted.missing,
+            "functions": wanted.policy.functions,
+            "task": attempt.task.name,
+            "attempt": attempt.id.number,
+            "key": attempt.idempotency_key,
+            "path": sys.path,
+            "directory": directory(),
+        },
+        list(wanted.results.values()),
+    )
+
+
+def _outcome(attempt: Attempt, child: Child, answer: bytes | None) -> Outcome:
+    """What the child said, as far as it is what a child may say; else how it ended."""
+    if answer:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return _read_answer(attempt, answer)
+    if attempt.cancellation.requested:
+        return cancelled(child)
+    said = "" if answer == b"" else " and what it said is no answer"
+    return failed(Reason.TASK_FAILED, "ProcessDied", f"the process of this task {child.exit} without an answer{said}")
+
+
+def _read_answer(attempt: Attempt, answer: bytes) -> Outcome:
+    kind, content = answer[:1], answer[1:]
+    if kind == bodies.COMPLETED:
+        json.loads(content)  # code of the task may have written to the socket: nothing else may reach the store
+        return Completed(content)
+    if kind != bodies.FAILED:
+        raise ValueError(kind)
+    failure, trace = bodies.read_failure(content)
+    if trace:
+        log.debug('task "%s" raised in its process:\n%s', attempt.task.name, trace)
+    return failed(Reason(failure.reason), failure.error_type, failure.message, retryable=failure.retryable)
+
+
+def cancelled(child: Child) -> Outcome:
+    """The outcome of a process that was ended because nobody waits for it any more."""
+    return failed(Reason.TERMINATED, "Cancelled", f"stopped on request: its process {child.exit}")
+
+
+def _allowed_isolation(attempt: Attempt, policy: Policy) -> Isolation:
+    """Where the body runs, if the policy allows it; raises `Refused`."""
+    body = attempt.task.body
+    isolation = Isolation(body.get("isolation") or policy.default_isolation)
+    if isolation is Isolation.THREAD and not policy.allows_body(UnsafeBody.THREAD):
+        raise switched_off("python with isolation: Thread", UnsafeBody.THREAD)
+    if body.get("function"):
+        check_function(body["function"], policy)
+    elif not policy.allows_body(UnsafeBody.PYTHON_SOURCE):
+        raise switched_off("python.source", UnsafeBody.PYTHON_SOURCE)
+    return isolation
+
+
+def switched_off(what: str, body: UnsafeBody) -> Refused:
+    """A kind of body that the policy does not allow."""
+    return Refused(
+        Reason.BODY_NOT_ALLOWED,
+        f"{what} is not allowed here: an administrator can allow it with --unsafe-bodies {body}",
+    )
+
+
+def _call_of(attempt: Attempt, policy: Policy) -> Call:
+    body = attempt.task.body
+    arguments = rendered(body.get("args") or {}, scope_of(attempt), "python.args")
+    if not isinstance(arguments, dict):
+        raise bad_field("python.args", f"a map of parameters is needed, not {type(arguments).__name__}")
+    known = attempt.dependencies.items()
+    return Call(
+        function=body.get("function") or "",
+        source=body.get("source") or "",
+        arguments=arguments,
+        results={name: each.result for name, each in known if each.phase == COMPLETED and each.result is not None},
+        missing={name: each.phase for name, each in known if each.phase != COMPLETED or each.result is None},
+        policy=policy,
+        unique="_".join(str(part) for part in attempt.id),
+    )
