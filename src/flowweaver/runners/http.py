@@ -80,6 +80,12 @@ class HttpRunner:
         finally:
             switch.release()
 
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # One for all: reading the authorities takes longer than most requests. `SSL_CERT_FILE`, which is the
+        # administrator's word, is heeded.
+        return httpx.create_ssl_context()
+
     def _result(self, attempt: Attempt, switch: Switch) -> bytes:
         scope, body = scope_of(attempt), attempt.task.body
         request = build_request(body, scope, attempt.idempotency_key)
@@ -102,7 +108,7 @@ class HttpRunner:
         try:
             with httpcore.HTTPConnection(
                 origin=httpcore.Origin(request.url.raw_scheme, request.site.encode("ascii"), request.port),
-                ssl_context=_ssl_context() if request.url.scheme == "https" else None,
+                ssl_context=self._tls if request.url.scheme == "https" else None,
                 network_backend=PinnedBackend(addresses, patience, self._dial),
             ) as connection:
                 response = connection.handle_request(_on_the_wire(request))
@@ -163,7 +169,7 @@ def _answer(request: HttpRequest, response: httpcore.Response, body: Mapping[str
     """The request that a redirect asks for, or the result. A status that is not expected is told without its body."""
     what, headers, status = _what(request), header_map(response.headers), response.status
     if status in _REDIRECTS and "location" in headers and body.get("followRedirects") is not False:
-        return redirected(request, status, headers["location"])
+        return redirected(request, status, headers["location"].encode("latin-1").decode("utf-8", "replace"))
     expected = (body.get("expect") or {}).get("status") or _ANY_SUCCESS
     if not is_expected(status, expected):
         wanted = ", ".join(str(each) for each in expected)
@@ -175,9 +181,3 @@ def _answer(request: HttpRequest, response: httpcore.Response, body: Mapping[str
 
 def _what(request: HttpRequest) -> str:
     return f"{request.method} {shown(request.url)}"
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    # One for all: reading the authorities takes longer than most requests. `SSL_CERT_FILE` is the administrator's word.
-    return httpx.create_ssl_context()

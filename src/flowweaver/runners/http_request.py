@@ -78,14 +78,16 @@ def build_request(body: Mapping[str, Any], scope: Scope, idempotency_key: str) -
     method = str(body.get("method") or "GET").upper()
     if method not in METHODS:
         raise _wrong("http.method", f'"{one_line(method)}" is none of {", ".join(sorted(METHODS))}')
-    url = _parse(_text(rendered(body.get("url"), scope, "http.url"), "http.url"), "http.url")
+    given_url = _text(rendered(body.get("url"), scope, "http.url"), "http.url")
+    query = _query(body.get("query") or (), scope)
+    url = _parse(given_url.strip(), query, "http.url")
     headers = _given_headers(body.get("headers") or (), scope)
     content, content_type = _content(body, scope)
     ours = dict(OWN_HEADERS) | {"idempotency-key": quote(idempotency_key, safe=":/")} | content_type | _basic(url)
     given = {name for name, _ in headers}
     return HttpRequest(
         method=method,
-        url=_plain(_with_query(url, body.get("query") or (), scope)),
+        url=_plain(url),
         headers=(*((name, value) for name, value in ours.items() if name not in given), *headers),
         content=content,
     )
@@ -98,10 +100,9 @@ def redirected(request: HttpRequest, status: int, location: str) -> HttpRequest:
     describes a body that is sent again.
     """
     try:
-        url = request.url.join(location)
+        following = replace(request, url=_plain(_checked(request.url.join(location), "the redirect")))
     except httpx.InvalidURL as exc:
-        raise _wrong("the redirect", f"leads to no valid URL ({exc})") from exc
-    following = replace(request, url=_plain(_checked(url, "the redirect")))
+        raise _wrong("the redirect", "leads to no valid URL") from exc
     if (status == 303 and request.method != "HEAD") or (status in {301, 302} and request.method == "POST"):
         kept = tuple((name, value) for name, value in request.headers if not name.startswith("content-"))
         following = replace(following, method="GET", content=None, headers=kept)
@@ -114,11 +115,14 @@ def redirected(request: HttpRequest, status: int, location: str) -> HttpRequest:
 # ------------------------------------------------------------------------------------------------------------- URLs
 
 
-def _parse(text: str, path: str) -> httpx.URL:
+def _parse(text: str, query: str, path: str) -> httpx.URL:
+    # What the parser says of a text is not passed on: it quotes what may be part of a password.
     try:
-        return _checked(httpx.URL(text.strip()), path)
+        url = _checked(httpx.URL(text), path)
+        written = url.query.decode("ascii")
+        return url.copy_with(query="&".join(filter(None, (written, query))).encode("ascii")) if query else url
     except httpx.InvalidURL as exc:
-        raise _wrong(path, f"is no valid URL ({exc})") from exc
+        raise _wrong(path, "is no valid URL: write https://host/path, special characters percent-encoded") from exc
 
 
 def _checked(url: httpx.URL, path: str) -> httpx.URL:
@@ -138,17 +142,14 @@ def _plain(url: httpx.URL) -> httpx.URL:
     return url.copy_with(userinfo=b"", fragment=None)
 
 
-def _with_query(url: httpx.URL, query: Iterable[Mapping[str, Any]], scope: Scope) -> httpx.URL:
+def _query(query: Iterable[Mapping[str, Any]], scope: Scope) -> str:
     pairs = []
     for index, item in enumerate(query):
         path = f"http.query[{index}].value"
-        value = rendered(item.get("value"), scope, path)
+        value = rendered(item.get("value", ""), scope, path)
         if value is not None:  # a parameter without a value is left out
             pairs.append((str(item["name"]), _text(value, path)))
-    if not pairs:
-        return url
-    written = url.query.decode("ascii")
-    return url.copy_with(query="&".join(filter(None, (written, urlencode(pairs)))).encode("ascii"))
+    return urlencode(pairs)
 
 
 def _basic(url: httpx.URL) -> dict[str, str]:
@@ -169,7 +170,7 @@ def _given_headers(headers: Iterable[Mapping[str, Any]], scope: Scope) -> Header
             raise _wrong(f"{path}.name", "is no header name: letters, digits and hyphens")
         if name in _NOT_GIVEN or name.startswith("proxy-"):
             raise _wrong(f"{path}.name", f'"{name}" follows from the request itself and can not be given: leave it out')
-        value = rendered(item.get("value"), scope, f"{path}.value")
+        value = rendered(item.get("value", ""), scope, f"{path}.value")
         if value is None:  # a header without a value is left out
             continue
         text = _text(value, f"{path}.value").strip(" \t")
