@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flowweaver.cli.manifests import Document, Finding, read_documents
+from flowweaver.cli.manifests import Document, Finding, meant, read_documents
 from flowweaver.errors import UserError
 
 
@@ -26,12 +26,10 @@ def lint(
 
 def _problems(file: str) -> Iterator[str]:
     try:
-        documents = [document for document in read_documents(file) if document.ours]
+        documents = meant(read_documents(file))
     except UserError as error:
         yield str(error)
         return
-    if not documents:
-        yield f"{file}: holds nothing of FlowWeaver: a manifest starts with apiVersion: flowweaver.io/v1alpha1"
     for document in documents:
         yield from map(str, findings(document))
 

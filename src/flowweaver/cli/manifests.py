@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,12 @@ def read_documents(file: str) -> Iterator[Document]:
         raise UserError(f"{file}: is empty: a manifest starts with apiVersion: {GROUP}v1alpha1")
     for position, content in enumerate(contents):
         yield Document(file, text, position, content)
+
+
+def meant(documents: Iterable[Document]) -> list[Document]:
+    """Those that are FlowWeaver's; all of them where none is, because then an apiVersion may be misspelt."""
+    every = list(documents)
+    return [document for document in every if document.ours] or every
 
 
 def _below(node: yaml.Node | None, name: str, index: str) -> tuple[yaml.Mark | None, yaml.Node | None]:

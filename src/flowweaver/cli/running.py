@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowweaver.cli.arguments import parse_parameters, with_parameters
-from flowweaver.cli.manifests import Document, read_documents
+from flowweaver.cli.manifests import Document, meant, read_documents
 from flowweaver.errors import ManifestError, StoreError, UserError
 
 if TYPE_CHECKING:
-    from flowweaver.core.plan import RunPlan
+    from flowweaver.manifest import Accepted
     from flowweaver.ports import RunSnapshot
 
 COMPLETED, FAILED, INVALID, CANCELLED = 0, 1, 2, 3
@@ -68,30 +68,34 @@ def run(
     """
     document = _only_workflow(file)
     content = with_parameters(document.content, parse_parameters(parameter or ()))
-    plan = _accepted_plan(document, content)
+    accepted = _accepted(document, content)
     logging.basicConfig(level=logging.WARNING, format="flowweaver: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
     sys.path.append(str(Path.cwd()))  # functions beside the manifest; at the end, so that they hide nothing
     try:
-        snapshot, number = _execute(plan, state, workers, quiet=output is not OutputFormat.TABLE)
+        snapshot, number = _execute(accepted, state, workers, quiet=output is not OutputFormat.TABLE)
     except StoreError as error:
         raise UserError(f"--state {state}: {error}") from error
     _print_result(output, content, snapshot)
     raise typer.Exit(_exit_status(snapshot, number))
 
 
-def _execute(plan: RunPlan, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
+def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
     from rich.console import Console
 
     from flowweaver.cli.engines import open_engine
     from flowweaver.cli.progress import Progress
     from flowweaver.cli.sessions import Session
+    from flowweaver.core.events import Shutdown
     from flowweaver.policy import Policy
 
+    # In a cluster the API server gives the uid: what makes this run another one than the next, for idempotency keys.
+    plan = accepted.plan if accepted.plan.uid else replace(accepted.plan, uid=str(uuid.uuid4()))
+    wish = accepted.workflow.spec.shutdown
     # Where the result is for a program, everything else goes to stderr.
     progress = Progress(Console(stderr=quiet, highlight=False), plan)
     with open_engine(state=state, policy=Policy.permissive(), workers=workers) as engine:
-        snapshot, number = Session(engine, plan, progress, state).run()
+        snapshot, number = Session(engine, plan, progress, state).run(Shutdown(wish) if wish else None)
     progress.end(snapshot.head)
     if number and not snapshot.head.phase.finished:
         again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
@@ -131,22 +135,19 @@ def _status(content: Mapping[str, Any], snapshot: RunSnapshot) -> dict[str, Any]
 
 
 def _only_workflow(file: str) -> Document:
-    documents = [document for document in read_documents(file) if document.ours]
+    documents = meant(read_documents(file))
     if len(documents) != 1:
-        found = f"{len(documents)} documents" if documents else "nothing"
-        raise UserError(f"{file}: holds {found} of FlowWeaver, and run takes a file with exactly one Workflow")
+        raise UserError(f"{file}: holds {len(documents)} documents, and run takes a file with exactly one Workflow")
     return documents[0]
 
 
-def _accepted_plan(document: Document, content: Mapping[str, Any]) -> RunPlan:
+def _accepted(document: Document, content: Mapping[str, Any]) -> Accepted:
     from flowweaver.manifest import Rejected, validate
     from flowweaver.policy import Policy
 
     verdict = validate(content, Policy.permissive())
     if isinstance(verdict, Rejected):
         raise ManifestError(tuple(document.finding(problem) for problem in verdict.problems))
-    plan = verdict.plan
-    if plan.suspended:
+    if verdict.plan.suspended:
         raise UserError(f"{document.file}: spec.suspend is true, so that nothing would ever start here: remove it")
-    # In a cluster the API server gives the uid: what makes this run another one than the next, for idempotency keys.
-    return plan if plan.uid else replace(plan, uid=str(uuid.uuid4()))
+    return verdict

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from flowweaver.cli.progress import Progress
-from flowweaver.core.events import DrainRequested, RerunRequested
+from flowweaver.core.events import DrainRequested, RerunRequested, Shutdown, ShutdownRequested
 from flowweaver.core.phases import RunPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.engine import Engine
@@ -49,8 +49,10 @@ class Session:
         self._arrivals: SimpleQueue[_Arrival] = SimpleQueue()
         self._signals = 0
 
-    def run(self) -> tuple[RunSnapshot, int]:
+    def run(self, shutdown: Shutdown | None = None) -> tuple[RunSnapshot, int]:
         """Run it to its end, or until a signal; gives how it stands, and the signal's number or 0.
+
+        With `shutdown`, it is ended early in that way.
 
         Raises `UserError` where the store has this run with another plan, `InternalError` where the engine fails.
         """
@@ -64,6 +66,8 @@ class Session:
             token = self._begin(key, before)
             if before is not None and not token and before.head.phase.finished:
                 return before, 0
+            if shutdown is not None:
+                self._engine.request(ShutdownRequested(key, shutdown))
             number = self._follow(key, token)
         return self._picture(key), number
 
