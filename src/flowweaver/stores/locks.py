@@ -25,8 +25,8 @@ class StoreLock:
     """The lock of one state file, held from the constructor on until `release`."""
 
     def __init__(self, path: Path, *, now: float) -> None:
-        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`. Who is refused later reads
-        since when it is held.
+        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`.
+        `now` goes into the lock file, for whoever is refused later.
         """
         self.path = path
         self.owner = os.getpid()

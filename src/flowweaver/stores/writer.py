@@ -169,7 +169,7 @@ class Writer:
         return connection
 
     def _recognized(self) -> int:
-        """The sequence that the file is at, after making sure that it is the same one with all that was acknowledged."""
+        """The file's sequence, once it is clear that it is the same file with all that was acknowledged."""
         store_id, _, sequence = self._position()
         if store_id != self._id:
             raise StoreCorrupt(f"{self.path} was replaced by another store ({store_id}, it was {self._id})")

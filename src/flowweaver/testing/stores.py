@@ -1,0 +1,461 @@
+"""The contract of `ports.Store` as tests: every store passes them, ours and anybody else's.
+
+    class TestMyStore(StoreContract):
+        def opened(self, folder):
+            return MyStore(folder / "state")
+
+        def restarted(self, store, folder):
+            store.close()
+            return self.opened(folder)
+
+It needs no test framework but one that calls `test_…` methods with a temporary folder as `tmp_path`.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
+from flowweaver.core.events import AttemptId, Shutdown
+from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.plan import FailurePolicy, Jitter, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
+from flowweaver.core.state import RunHead, TaskState
+from flowweaver.errors import InternalError, StoreError
+from flowweaver.ports import ChildProcess, RunName, Store
+
+AWKWARD = "tab\t newline\n nul\0 quote' \" umlaut ü snowman \u2603 astral \U0001f600 end"
+"""Text that may be stored as it is."""
+
+
+def plan_of(*names: str) -> RunPlan:
+    """A plan of tasks that say nothing but their names."""
+    return RunPlan(tasks=tuple(TaskPlan(name=name, kind="value", body={"value": name}) for name in names))
+
+
+def rich_plan() -> RunPlan:
+    """A plan with a word in every field."""
+    task = TaskPlan(
+        name="b",
+        kind="http",
+        body={"url": AWKWARD, "headers": [{"name": "A", "value": None}], "n": 1.5, "on": True},
+        depends_on=("a",),
+        trigger_rule=TriggerRule.ALL_FINISHED,
+        retry=RetryPolicy(limit=3, delay_seconds=0.5, factor=1.5, max_delay_seconds=9, jitter=Jitter.FULL, when="x"),
+        timeout_seconds=2.5,
+        allow_failure=True,
+        on_crash=OnCrash.FAIL,
+    )
+    return RunPlan(
+        tasks=(*plan_of("a").tasks, task, TaskPlan(name="(outputs)", kind="outputs", internal=True)),
+        name="n",
+        namespace="ns",
+        uid="u",
+        params={"p": [1, "\ud800 lone", None, {"x": AWKWARD}]},
+        failure_policy=FailurePolicy.CONTINUE,
+        timeout_seconds=60.0,
+        parallelism=2,
+        priority=-1,
+        suspended=True,
+    )
+
+
+RICH_HEAD = RunHead(
+    phase=RunPhase.SUSPENDED,
+    reason="Stopped",
+    message=AWKWARD,
+    created_at=1.25,
+    started_at=2.5,
+    finished_at=3.75,
+    deadline=4.125,
+    shutdown=Shutdown.TERMINATE,
+    failed_fast=True,
+    suspended=True,
+    priority=-7,
+    parallelism=3,
+    rerun_token="again",  # noqa: S106 - no password
+)
+
+RICH_TASK = TaskState(
+    phase=TaskPhase.WAITING,
+    attempts=5,
+    failures=2,
+    crashes=1,
+    reason="Backoff",
+    message=AWKWARD,
+    error_type="ValueError",
+    not_before=9.5,
+    started_at=8.25,
+    finished_at=7.125,
+)
+
+COMPLETED = TaskState(phase=TaskPhase.COMPLETED, attempts=1, started_at=1.0, finished_at=2.0)
+
+
+def finished(head: RunHead = RunHead()) -> RunHead:  # noqa: B008 - a frozen value
+    """The same run, completed."""
+    return replace(head, phase=RunPhase.COMPLETED, finished_at=9.0)
+
+
+class StoreContract(ABC):
+    """Everything that the engine relies on."""
+
+    @abstractmethod
+    def opened(self, folder: Path) -> Store:
+        """A new, empty store; what it needs on disk is in `folder`."""
+
+    @abstractmethod
+    def restarted(self, store: Store, folder: Path) -> Store:
+        """The same store as the next process sees it."""
+
+    # --------------------------------------------------------------------------------------------------------- a run
+
+    def test_a_run_is_read_back_as_it_was_created(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        name = RunName(f"ns/{AWKWARD}", "id", 3)
+        key = store.create_run(name, rich_plan(), RICH_HEAD)
+        stored = store.read_run(key)
+        assert (stored.key, stored.name, stored.plan, stored.head) == (key, name, rich_plan(), RICH_HEAD)
+        assert store.find_run(name) == stored
+        assert store.newest_run(name.workflow) == stored
+        assert list(store.list_runs()) == [(key, name, RICH_HEAD)]
+        assert self.restarted(store, tmp_path).read_run(key) == stored
+
+    def test_a_run_is_known_by_workflow_and_id_and_generation(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        names = [RunName("w"), RunName("w", "other"), RunName("w", "default", 2), RunName("v")]
+        keys = [store.create_run(name, plan_of("a"), RunHead()) for name in names]
+        assert len(set(keys)) == len(names)
+        assert [store.find_run(name) for name in names] == [store.read_run(key) for key in keys]
+        assert store.find_run(RunName("x")) is None
+
+    def test_a_run_that_is_there_is_not_created_again(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        with _raises(InternalError):
+            store.create_run(RunName("w"), plan_of("b"), RICH_HEAD)
+        assert [run for run, _, _ in store.list_runs()] == [key]
+        assert store.read_run(key).plan == plan_of("a")
+
+    def test_a_run_that_is_not_there_raises_key_error(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        with _raises(KeyError):
+            store.read_run(1)
+        assert store.newest_run("w") is None
+        assert store.read_results(1, [0]) == {}
+
+    def test_the_newest_run_is_the_one_that_was_created_last(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        first = store.create_run(RunName("w", "z", 9), plan_of("a"), RunHead(created_at=9.0))
+        last = store.create_run(RunName("w", "a", 1), plan_of("a"), finished(RunHead(created_at=1.0)))
+        store.create_run(RunName("v"), plan_of("a"), RunHead())
+        assert _key(store, "w") == last
+        store.delete_run(last)
+        assert _key(store, "w") == first
+
+    def test_unfinished_runs_are_given_oldest_first(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        keys = {
+            phase: store.create_run(RunName(phase), plan_of("a"), RunHead(phase=phase)) for phase in reversed(RunPhase)
+        }
+        expected = [key for phase, key in keys.items() if not phase.finished]
+        assert [stored.key for stored in store.unfinished_runs()] == expected
+        assert [run for run, _, _ in store.list_runs()] == list(keys.values())
+        store = self.restarted(store, tmp_path)
+        assert [stored.key for stored in store.unfinished_runs()] == expected
+
+    def test_runs_may_be_deleted_while_they_are_listed(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        keys = [store.create_run(RunName(f"w{number}"), plan_of("a"), RunHead()) for number in range(4)]
+        seen = []
+        for stored in store.unfinished_runs():
+            seen.append(stored.key)
+            store.delete_run(stored.key)
+        assert seen == keys
+        assert list(store.list_runs()) == []
+
+    # ---------------------------------------------------------------------------------------------------------- tasks
+
+    def test_a_task_without_a_row_is_plainly_pending(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b", "c"), RunHead())
+        assert store.read_run(key).tasks == (TaskState(),) * 3
+        store.create_tasks(key, 1, ["b"])
+        assert store.read_run(key).tasks == (TaskState(),) * 3
+
+    def test_rows_that_are_there_stay_when_tasks_are_created(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b", "c"), RunHead())
+        store.create_tasks(key, 0, ["a"])
+        store.commit(Changes(tasks=[TaskChanged(key, 0, COMPLETED)]))
+        store.create_tasks(key, 0, ["a", "b"])
+        store.create_tasks(key, 2, ["c"])
+        store.create_tasks(key, 3, [])
+        assert store.read_run(key).tasks == (COMPLETED, TaskState(), TaskState())
+
+    def test_a_task_may_change_before_its_row_was_created(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b", "c"), RunHead())
+        store.create_tasks(key, 0, ["a"])
+        store = self.restarted(store, tmp_path)
+        attempt = AttemptId(key, 2, 1)
+        store.commit(
+            Changes(
+                tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 2, RICH_TASK)],
+                started=[AttemptStarted(attempt, 1.0)],
+                results=[ResultRecorded(key, 2, b"1")],
+            )
+        )
+        store.create_tasks(key, 1, ["b", "c"])
+        assert store.read_run(key).tasks == (COMPLETED, TaskState(), RICH_TASK)
+        assert store.read_results(key, [2]) == {2: b"1"}
+
+    def test_every_phase_of_a_task_and_a_run_is_read_back(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of(*TaskPhase), RunHead())
+        states = tuple(replace(RICH_TASK, phase=phase) for phase in TaskPhase)
+        store.commit(Changes(tasks=[TaskChanged(key, task, state) for task, state in enumerate(states)]))
+        assert store.read_run(key).tasks == states
+        for phase in RunPhase:
+            head = replace(RICH_HEAD, phase=phase)
+            store.commit(Changes(runs=[RunChanged(key, head)]))
+            assert store.read_run(key).head == head
+
+    def test_what_was_set_can_be_unset(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RICH_HEAD)
+        store.commit(Changes(tasks=[TaskChanged(key, 0, RICH_TASK)]))
+        store.commit(Changes(tasks=[TaskChanged(key, 0, TaskState())], runs=[RunChanged(key, RunHead())]))
+        stored = store.read_run(key)
+        assert (stored.tasks, stored.head) == ((TaskState(),), RunHead())
+
+    # -------------------------------------------------------------------------------------------------------- commits
+
+    def test_the_sequence_grows_by_one_with_each_commit_and_by_nothing_else(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        assert store.position().sequence == 0
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        store.create_tasks(key, 0, ["a"])
+        assert store.position().sequence == 0
+        for sequence in range(1, 4):
+            store.commit(Changes(runs=[RunChanged(key, RunHead(priority=sequence))]))
+            assert store.position().sequence == sequence
+        store.delete_run(key)
+        store.checkpoint()
+        store.reopen()
+        assert store.position().sequence == 3
+
+    def test_a_commit_that_can_not_be_written_whole_changes_nothing(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        before = store.read_run(key), store.position()
+        with _raises(InternalError):
+            store.commit(
+                Changes(
+                    tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 1, COMPLETED)],
+                    results=[ResultRecorded(key, 0, b"1")],
+                    runs=[RunChanged(key, RICH_HEAD)],
+                )
+            )
+        assert (store.read_run(key), store.position()) == before
+        assert store.read_results(key, [0]) == {}
+        store.commit(Changes(tasks=[TaskChanged(key, 0, COMPLETED)]))
+        assert store.read_run(key).tasks == (COMPLETED,)
+
+    def test_committing_the_same_changes_twice_leaves_the_same(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b"), RunHead())
+        closed, running = AttemptId(key, 0, 1), AttemptId(key, 1, 1)
+        changes = Changes(
+            tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 1, RICH_TASK)],
+            started=[AttemptStarted(closed, 1.0), AttemptStarted(running, 1.0)],
+            closed=[AttemptClosed(closed, "completed", 2.0)],
+            results=[ResultRecorded(key, 0, b'"r"')],
+        )
+        child = ChildProcess(attempt=running, pid=7, started=8)
+        store.commit(changes, [child])
+        once = store.read_run(key), store.read_results(key, [0, 1]), store.read_processes()
+        store.commit(changes, [child])
+        assert (store.read_run(key), store.read_results(key, [0, 1]), store.read_processes()) == once
+        assert once[2] == [child]
+
+    def test_text_that_no_encoding_has_is_made_storable(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        lone, mended = "a\ud800b\udfff", "a\ufffdb\ufffd"
+        name = RunName(lone, lone)
+        key = store.create_run(name, plan_of("a", lone), replace(RunHead(), message=lone))
+        store.create_tasks(key, 0, ["a", lone])
+        attempt = AttemptId(key, 0, 1)
+        state = replace(COMPLETED, reason=lone, message=lone, error_type=lone)
+        store.commit(
+            Changes(
+                tasks=[TaskChanged(key, 0, state)],
+                runs=[RunChanged(key, replace(RunHead(), reason=lone, message=lone, rerun_token=lone))],
+                started=[AttemptStarted(attempt, 1.0)],
+                closed=[AttemptClosed(attempt, "failed", 2.0, lone, lone, lone)],
+            )
+        )
+        stored = store.find_run(name)
+        assert stored is not None
+        assert stored.name == RunName(mended, mended)
+        assert store.newest_run(lone) == stored
+        assert stored.head == replace(RunHead(), reason=mended, message=mended, rerun_token=mended)
+        assert stored.tasks[0] == replace(COMPLETED, reason=mended, message=mended, error_type=mended)
+        assert store.position().sequence == 1
+
+    # -------------------------------------------------------------------------------------------- results, processes
+
+    def test_results_are_given_for_the_tasks_that_have_one(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b", "c"), RunHead())
+        other = store.create_run(RunName("v"), plan_of("a"), RunHead())
+        big = b'"' + b"x" * (1 << 20) + b'"'
+        store.commit(
+            Changes(
+                tasks=[
+                    TaskChanged(key, 0, COMPLETED),
+                    TaskChanged(key, 2, COMPLETED),
+                    TaskChanged(other, 0, COMPLETED),
+                ],
+                results=[ResultRecorded(key, 0, b"null"), ResultRecorded(key, 2, big), ResultRecorded(other, 0, b"3")],
+            )
+        )
+        assert store.read_results(key, [2, 1, 0]) == {0: b"null", 2: big}
+        assert store.read_results(key, [2]) == {2: big}
+        assert store.read_results(key, []) == {}
+        store.commit(Changes(results=[ResultRecorded(key, 0, b"[]")]))
+        assert self.restarted(store, tmp_path).read_results(key, [0, 1]) == {0: b"[]"}
+
+    def test_the_processes_of_running_attempts_are_known_after_a_restart(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b"), RunHead())
+        attempts = [AttemptId(key, 0, 1), AttemptId(key, 1, 1)]
+        children = [ChildProcess(attempt=attempt, pid=100 + attempt.task, started=5) for attempt in attempts]
+        running = replace(COMPLETED, phase=TaskPhase.RUNNING)
+        store.commit(
+            Changes(
+                tasks=[TaskChanged(key, task, running) for task in (0, 1)],
+                started=[AttemptStarted(attempt, 1.0) for attempt in attempts],
+            )
+        )
+        assert store.read_processes() == []
+        store.commit(Changes(), children)
+        store = self.restarted(store, tmp_path)
+        assert store.read_processes() == children
+        store.commit(Changes(closed=[AttemptClosed(attempts[0], "crashed", 3.0)]))
+        assert store.read_processes() == children[1:]
+        store.commit(Changes(), children)  # it comes late: that attempt is over
+        assert store.read_processes() == children[1:]
+        store.delete_run(key)
+        assert store.read_processes() == []
+
+    def test_a_deleted_run_leaves_nothing_and_its_key_is_never_given_again(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        kept = store.create_run(RunName("v"), plan_of("a"), RunHead())
+        gone = store.create_run(RunName("w"), plan_of("a"), finished())
+        for key in (kept, gone):
+            attempt = AttemptId(key, 0, 1)
+            store.commit(
+                Changes(
+                    tasks=[TaskChanged(key, 0, COMPLETED)],
+                    started=[AttemptStarted(attempt, 1.0)],
+                    results=[ResultRecorded(key, 0, b"1")],
+                )
+            )
+        before = store.read_run(kept)
+        store.delete_run(gone)
+        store.delete_run(gone)
+        assert store.find_run(RunName("w")) is None
+        assert store.read_results(gone, [0]) == {}
+        assert (store.read_run(kept), store.read_results(kept, [0])) == (before, {0: b"1"})
+        again = self.restarted(store, tmp_path).create_run(RunName("w"), plan_of("a"), RunHead())
+        assert again not in {kept, gone}
+
+    # ------------------------------------------------------------------------------------------------ lives of a store
+
+    def test_a_restart_keeps_the_id_and_the_sequence_and_begins_an_epoch(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        store.commit(Changes(tasks=[TaskChanged(key, 0, RICH_TASK)]))
+        before, stored = store.position(), store.read_run(key)
+        store = self.restarted(store, tmp_path)
+        assert store.position() == replace(before, epoch=before.epoch + 1)
+        assert store.read_run(key) == stored
+
+    def test_opening_again_keeps_everything_and_begins_no_epoch(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        store.commit(Changes(tasks=[TaskChanged(key, 0, RICH_TASK)]))
+        before = store.position(), store.read_run(key)
+        store.reopen()
+        assert (store.position(), store.read_run(key)) == before
+        store.commit(Changes(tasks=[TaskChanged(key, 0, COMPLETED)]))
+        assert store.read_run(key).tasks == (COMPLETED,)
+
+    def test_a_store_that_is_closed_says_so(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+        store.close()
+        store.close()
+        with _raises(StoreError):
+            store.commit(Changes(runs=[RunChanged(key, RICH_HEAD)]))
+        with _raises(StoreError):
+            store.position()
+        with _raises(StoreError):
+            store.read_run(key)
+
+    def test_a_reader_in_another_thread_sees_whole_commits_only(self, tmp_path: Path) -> None:
+        store = self.opened(tmp_path)
+        key = store.create_run(RunName("w"), plan_of("a", "b"), RunHead())
+        over = threading.Event()
+        torn: list[object] = []
+        reads = [0, 0]
+
+        def read(reader: int) -> None:
+            try:
+                while True:
+                    last = over.is_set()
+                    stored = store.read_run(key)
+                    seen = {*(state.attempts for state in stored.tasks), stored.head.priority}
+                    reads[reader] += 1
+                    if len(seen) > 1:
+                        torn.append(seen)
+                    if last:
+                        return
+            except Exception as error:  # noqa: BLE001 - it is looked at below
+                torn.append(error)
+
+        readers = [threading.Thread(target=read, args=(reader,)) for reader in range(2)]
+        for reader in readers:
+            reader.start()
+        for number in range(1, 200):
+            state = replace(RICH_TASK, attempts=number)
+            store.commit(
+                Changes(
+                    tasks=[TaskChanged(key, 0, state), TaskChanged(key, 1, state)],
+                    runs=[RunChanged(key, RunHead(priority=number))],
+                )
+            )
+        over.set()
+        for reader in readers:
+            reader.join()
+        assert torn == []
+        assert all(reads)
+
+
+def _key(store: Store, workflow: str) -> int | None:
+    stored = store.newest_run(workflow)
+    return stored.key if stored else None
+
+
+@contextmanager
+def _raises(kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was not raised")
