@@ -24,6 +24,7 @@ from flowweaver.ports import Cancellation
 from flowweaver.runners.current import CurrentTask, running
 from flowweaver.runners.failures import Refused, failure_of
 from flowweaver.runners.functions import Call, call
+from flowweaver.runners.proc import read_stat
 
 STARTED = struct.Struct("!IQ")  # process number, start time
 LENGTH = struct.Struct("!Q")
@@ -74,11 +75,31 @@ def run_python(sock: socket.socket) -> None:
     finally:
         if os.getpid() != process:  # a fork that the body made has run out of it
             os._exit(0)
-    sock.sendall(answer)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     logging.shutdown()
+    sock.sendall(LENGTH.pack(len(answer)) + answer)  # after all else: whoever reads it ends this process
+
+
+def warm_up() -> None:
+    """Do once what every body does, so that the memory which that touches is this process's own when work comes."""
+    header = {
+        "function": "",
+        "source": "def main(value):\n    return value\n",
+        "arguments": {},
+        "results": ["value"],
+        "missing": {},
+        "functions": [],
+        "task": "",
+        "attempt": 0,
+        "key": "",
+    }
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(pack(header, [b"null"]))
+        _outcome(*unpack(theirs))
+    read_stat(os.getpid())
 
 
 def _outcome(header: dict[str, Any], blobs: list[bytes]) -> bytes:

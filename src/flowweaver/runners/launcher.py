@@ -9,11 +9,12 @@ interpreter costs a hundred times more than forking this one. It also stands gua
 - what loses its parent becomes a child of this process (PR_SET_CHILD_SUBREAPER) and is reaped: there are no zombies,
   also where the engine is process 1 of a container.
 
-It runs no code of a task itself, and never answers anything but the attempts' own sockets.
+A child is made before it is needed (a spare), and has been warmed up by a call of its own, so that a body need not wait
+for the fork and for the memory that every child touches first. Each child runs one body.
 
-The engine's side is `processes`. Messages come on one socket, one in a packet: `SPAWN_*` with the descriptors of the
-attempt, `END` with its token. An attempt's socket is its child's alone; how the child ended is written to the attempt's
-status pipe from here.
+The engine's side is `processes`. Messages come on one socket, one in a packet: `PYTHON` and `PROGRAM` with the
+descriptors of the attempt; `END` (SIGTERM, then SIGKILL) and `KILL` with its token. An attempt's socket is its child's
+alone; how the child ended is written to the attempt's status pipe from here.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ from flowweaver.runners.proc import children_of_this_process, read_stat
 
 COMMAND = struct.Struct("!cQ")  # what, token
 STATUS = struct.Struct("!iI")  # status as wait(2) gives it, errno where no process could be made
-SPAWN_PYTHON, SPAWN_PROGRAM, END = b"P", b"S", b"E"
+PYTHON, PROGRAM, END, KILL = b"P", b"S", b"E", b"K"
 GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
+SPARES = 2  # children that wait for work
 _LAST_SECONDS = 5.0  # how long the end waits for killed processes
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -69,6 +71,8 @@ class _Launcher:
         self._control = control
         self._pid = os.getpid()
         self._children: dict[int, _Child] = {}  # by process number
+        self._spares: dict[int, socket.socket] = {}  # children without work, and where they get it from
+        self._busy = False  # there has been work
         self._ended: set[int] = set()  # sessions whose leader was reaped, while there may be something left of them
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -94,12 +98,13 @@ class _Launcher:
             if self._control.fileno() in ready and not self._obey():
                 return
             self._kill_overdue()
+            self._prepare()
 
     def kill_all(self) -> None:
         """Kill every session and every process that became ours, and wait for them, at most five seconds."""
         until = time.monotonic() + _LAST_SECONDS
         while time.monotonic() < until:
-            for pid in self._children:
+            for pid in (*self._children, *self._spares):
                 _signal(pid, signal.SIGKILL)
             for pid in children_of_this_process():
                 _signal(pid, signal.SIGKILL)
@@ -115,48 +120,80 @@ class _Launcher:
         if not message:
             return False
         command, token = COMMAND.unpack(message)
-        if command == END:
-            self._end(token)
+        if command in {END, KILL}:
+            self._end(token, at_once=command == KILL)
         else:
             self._spawn(command, token, descriptors)
         return True
 
-    def _end(self, token: int) -> None:
+    def _end(self, token: int, *, at_once: bool) -> None:
         for pid, child in self._children.items():
-            if child.token == token and child.kill_at is None:
+            if child.token == token and (at_once or child.kill_at is None):
                 child.kill_at = time.monotonic() + GRACE_SECONDS
-                _signal(pid, signal.SIGTERM)
+                _signal(pid, signal.SIGKILL if at_once else signal.SIGTERM)
 
     def _spawn(self, command: bytes, token: int, descriptors: list[int]) -> None:
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
+        """Give the attempt to a spare, or to a child that is made now. Its streams stay open there alone."""
         child = _Child(token, socket.socket(fileno=descriptors[0]), descriptors[1])
+        handed = [descriptors[0], *descriptors[2:]]
         try:
-            pid = os.fork()
+            pid = self._hand_over(command, handed)
         except OSError as exc:
             _tell(child, STATUS.pack(0, exc.errno or errno.EAGAIN))
         else:
-            if pid == 0:
-                self._become(command, child, descriptors[2:])
             self._children[pid] = child
-        for descriptor in descriptors[2:]:
+        for descriptor in handed[1:]:
             os.close(descriptor)
 
-    def _become(self, command: bytes, child: _Child, streams: list[int]) -> NoReturn:
-        """In the child: nothing of this process may be left but the attempt's own socket."""
+    def _hand_over(self, command: bytes, descriptors: list[int]) -> int:
+        while True:
+            if not self._spares:
+                self._add_spare(warm=False)
+            pid, spare = self._spares.popitem()
+            with spare:
+                try:
+                    socket.send_fds(spare, [command], descriptors)
+                except (BrokenPipeError, ConnectionResetError):
+                    continue  # it has died while it was waiting; it is reaped like any other
+                return pid
+
+    # --------------------------------------------------------------------------------------------------- spares
+
+    def _prepare(self) -> None:
+        """Have spares ready, once there has been work at all, and while nobody asks for anything."""
+        with contextlib.suppress(OSError):  # no memory or no numbers now: there will be another time
+            while self._busy and len(self._spares) < SPARES and not self._poll.poll(0):
+                self._add_spare(warm=True)
+
+    def _add_spare(self, *, warm: bool) -> None:
+        self._busy = True
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                pid = os.fork()
+            except OSError:
+                ours.close()
+                raise
+            if pid == 0:
+                self._become_child(ours, theirs, warm=warm)
+            self._spares[pid] = ours
+
+    def _become_child(self, ours: socket.socket, work: socket.socket, *, warm: bool) -> NoReturn:
+        """In the child: wait for an attempt and run its body. Of this process nothing may be left."""
         status = 70
         try:
             os.setsid()
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != self._pid:
                 os._exit(status)  # it died before the signal was set
+            ours.close()
             self._let_go()
-            os.close(child.status)
-            child.socket.sendall(bodies.STARTED.pack(os.getpid(), read_stat(os.getpid()).started))
-            if command == SPAWN_PYTHON:
-                bodies.run_python(child.socket)
-            else:
-                bodies.run_program(child.socket, *streams)
+            if warm:
+                bodies.warm_up()
+            command, descriptors, _, _ = socket.recv_fds(work, 1, 3)
+            work.close()
+            if command:
+                _run(command, descriptors)
             status = 0
         finally:
             os._exit(status)
@@ -172,6 +209,8 @@ class _Launcher:
         for child in self._children.values():
             child.socket.close()
             os.close(child.status)
+        for spare in self._spares.values():
+            spare.close()
         self._children.clear()
 
     # ---------------------------------------------------------------------------------------------------- the end
@@ -192,6 +231,8 @@ class _Launcher:
             # Looking first, without reaping: as long as it is a zombie its number means this session and no other.
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 child = self._children.pop(found.si_pid, None)
+                if (spare := self._spares.pop(found.si_pid, None)) is not None:
+                    spare.close()
                 if child is not None:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(found.si_pid, signal.SIGKILL)
@@ -206,7 +247,8 @@ class _Launcher:
         """Kill what ended sessions left behind, and, when nothing runs, also what made a session of its own."""
         if not self._ended:
             return
-        strays = [pid for pid in children_of_this_process() if pid not in self._children]
+        known = self._children.keys() | self._spares.keys()
+        strays = [pid for pid in children_of_this_process() if pid not in known]
         for pid in strays:
             with contextlib.suppress(ProcessLookupError):
                 session = read_stat(pid).session
@@ -214,6 +256,17 @@ class _Launcher:
                     os.kill(pid, signal.SIGKILL)
         if not strays:
             self._ended.clear()
+
+
+def _run(command: bytes, descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    with socket.socket(fileno=descriptors[0]) as attempt:
+        attempt.sendall(bodies.STARTED.pack(os.getpid(), read_stat(os.getpid()).started))
+        if command == PYTHON:
+            bodies.run_python(attempt)
+        else:
+            bodies.run_program(attempt, *descriptors[1:])
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -26,6 +26,7 @@ from flowweaver.runners.environment import clean_environment
 from flowweaver.runners.failures import Refused
 
 _tokens = itertools.count(1)
+_PART = 65_536
 _BOOT = """\
 import sys
 sys.path[:] = {path!r}
@@ -55,11 +56,14 @@ class Launcher:
                 else:
                     return
 
-    def end(self, token: int) -> None:
-        """SIGTERM for that process and its group, SIGKILL a little later. One that has ended is no error."""
+    def end(self, token: int, *, at_once: bool = False) -> None:
+        """SIGTERM for that process and its group, and SIGKILL a little later or `at_once`. One that has ended is no
+        error.
+        """
+        command = launcher.COMMAND.pack(launcher.KILL if at_once else launcher.END, token)
         with self._lock, contextlib.suppress(OSError):
             if self._control is not None:
-                self._control.send(launcher.COMMAND.pack(launcher.END, token))
+                self._control.send(command)
 
     def close(self) -> None:
         """End the launcher and every process that it made, and wait for it. The next `spawn` starts another one."""
@@ -163,38 +167,42 @@ class Child:
         LAUNCHER.end(self._token)
 
     def answer(self, limit: int) -> bytes | None:
-        """Everything that it says until it ends; None when that is more than `limit` bytes."""
-        said = bytearray()
-        while part := self._receive():
-            if len(said) <= limit:
-                said += part
+        """What it answers, of at most `limit` bytes; None where it ends without that, and `exit` says how."""
+        length = bodies.LENGTH.unpack(self._exactly(bodies.LENGTH.size) or bytes(bodies.LENGTH.size))[0]
+        if 0 < length <= limit and (said := self._exactly(length)):
+            return said
+        self.wait()
+        return None
+
+    def wait(self) -> bytes:
+        """Wait for its end, which `exit` then describes; the first 64 KiB of what it still said."""
+        said = b""
+        while part := self._receive(_PART):
+            said = said or part
         self.exit = self._read_status()
-        return bytes(said) if len(said) <= limit else None
+        return said
 
     def close(self) -> None:
-        """End it if it has not ended, and let go of it."""
+        """Let go of it; if it has not ended, it and all of its group are killed, which is not waited for."""
         if self.exit is None:
-            self.end()
-            while self._receive():
-                pass
-            self.exit = self._read_status()
+            LAUNCHER.end(self._token, at_once=True)
         self.socket.close()
         os.close(self._status)
 
-    def _receive(self) -> bytes:
-        try:
-            return self.socket.recv(65536)
-        except ConnectionResetError:  # it ended without having read all that it was sent
-            return b""
-
     def _exactly(self, size: int) -> bytes:
-        received = b""
+        received = bytearray()
         while len(received) < size:
-            part = self.socket.recv(size - len(received))
+            part = self._receive(size - len(received))
             if not part:
                 return b""
             received += part
-        return received
+        return bytes(received)
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            return self.socket.recv(size)
+        except ConnectionResetError:  # it ended without having read all that it was sent
+            return b""
 
     def _read_status(self) -> Exit:
         text = os.read(self._status, launcher.STATUS.size)

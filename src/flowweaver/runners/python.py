@@ -21,7 +21,7 @@ from flowweaver.runners.current import CurrentTask, running
 from flowweaver.runners.failures import Refused, failed, failure_of
 from flowweaver.runners.fields import bad_field, rendered
 from flowweaver.runners.functions import COMPLETED, Call, call, check_function
-from flowweaver.runners.launcher import SPAWN_PYTHON
+from flowweaver.runners.launcher import PYTHON
 from flowweaver.runners.processes import Child, directory
 from flowweaver.runners.results import MAX_RESULT_BYTES
 
@@ -65,7 +65,7 @@ def _call_here(attempt: Attempt, wanted: Call) -> Outcome:
 def _call_in_process(attempt: Attempt, wanted: Call) -> Outcome:
     try:
         work = _work(attempt, wanted)
-        with Child(attempt, SPAWN_PYTHON) as child:
+        with Child(attempt, PYTHON) as child:
             child.send(work)
             answer = child.answer(limit=_MAX_ANSWER)
             return _outcome(attempt, child, answer)
@@ -94,13 +94,13 @@ def _work(attempt: Attempt, wanted: Call) -> bytes:
 
 def _outcome(attempt: Attempt, child: Child, answer: bytes | None) -> Outcome:
     """What the child said, as far as it is what a child may say; else how it ended."""
-    if answer:
+    if answer is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return _read_answer(attempt, answer)
+        return failed(Reason.TASK_FAILED, "ProcessDied", "the process of this task sent something that is no answer")
     if attempt.cancellation.requested:
         return cancelled(child)
-    said = "" if answer == b"" else " and what it said is no answer"
-    return failed(Reason.TASK_FAILED, "ProcessDied", f"the process of this task {child.exit} without an answer{said}")
+    return failed(Reason.TASK_FAILED, "ProcessDied", f"the process of this task {child.exit} without an answer")
 
 
 def _read_answer(attempt: Attempt, answer: bytes) -> Outcome:

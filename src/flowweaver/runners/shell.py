@@ -23,7 +23,7 @@ from flowweaver.runners import bodies
 from flowweaver.runners.environment import clean_environment
 from flowweaver.runners.failures import Refused, failed, failure_of
 from flowweaver.runners.fields import bad_field, rendered
-from flowweaver.runners.launcher import SPAWN_PROGRAM
+from flowweaver.runners.launcher import PROGRAM
 from flowweaver.runners.processes import Child, directory
 from flowweaver.runners.python import cancelled, switched_off
 from flowweaver.runners.results import encode_result
@@ -47,7 +47,7 @@ def run_shell(attempt: Attempt, policy: Policy) -> Outcome:
 
 
 def _run(attempt: Attempt, command: list[str], environment: dict[str, str]) -> Outcome:
-    with Streams() as streams, Child(attempt, SPAWN_PROGRAM, streams.theirs) as child:
+    with Streams() as streams, Child(attempt, PROGRAM, streams.theirs) as child:
         streams.close_theirs()
         header = {"command": command, "environment": environment, "directory": directory()}
         child.send(bodies.pack(header, []))

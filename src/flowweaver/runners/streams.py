@@ -79,7 +79,7 @@ class Streams:
         while child.exit is None:
             for descriptor, _ in poll.poll():
                 if descriptor == child.socket.fileno():
-                    said = child.answer(limit=4096) or b""
+                    said = child.wait()
                 elif not self._read(descriptor):
                     poll.unregister(descriptor)
         self._read_rest()
