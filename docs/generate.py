@@ -77,12 +77,30 @@ def _type_of(field: Mapping[str, Any]) -> str:
     return str(field.get("type", "any JSON"))
 
 
+def settings() -> str:
+    """The operator's options as the command has them."""
+    import typer
+
+    from flowweaver.cli.application import application
+
+    lines = ["| option | environment | default | meaning |", "|---|---|---|---|"]
+    for option in typer.main.get_command(application).commands["operator"].params:
+        text = getattr(option, "help", None) or ""
+        if variable := re.search(r" \[env: (\w+)\]", text):
+            default = re.search(r" \[default: (.+?)\]", text)
+            meaning = re.sub(r" \[(env|default): .+?\]", "", text)
+            flags = " ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
+            lines.append(f"| {flags} | `{variable[1]}` | {f'`{default[1]}`' if default else ''} | {meaning} |")
+    return "\n".join([*lines, ""])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "task-phases": task_phases,
     "transitions": transitions,
     "reasons": reasons,
     "conditions": table_as_markdown,
     "fields": fields,
+    "settings": settings,
 }
 
 

@@ -11,8 +11,6 @@ import typer
 
 from flowweaver.errors import UserError
 
-HEADER = "# Generated from the models by `flowweaver crds --write`. Do not edit.\n"
-
 
 def crds(
     *,
@@ -23,11 +21,13 @@ def crds(
     """Print the CRDs, for kubectl apply -f -; in a checkout, compare or write the files."""
     if check and write:
         raise UserError("give --check or --write, not both")
-    text = rendered()
+    from flowweaver.manifest import CRD_FILE, crd_yaml
+
+    text = crd_yaml()
     if not (check or write):
         print(text, end="")
         return
-    files = _files(folder)
+    files = _files(folder, CRD_FILE)
     if write:
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,23 +40,14 @@ def crds(
     print(f"{', '.join(map(str, files))}: as the models make them")
 
 
-def rendered() -> str:
-    """The CRDs as YAML."""
-    import yaml
-
-    from flowweaver.manifest import crd
-
-    return HEADER + yaml.safe_dump(crd(), sort_keys=False, allow_unicode=True, width=120)
-
-
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, name: str) -> list[Path]:
     if not (folder / "crds").is_dir():
         raise UserError(
             f"{folder}: there is no crds/ here; run it in a checkout of FlowWeaver, or name one by --folder"
         )
     chart = folder / "charts" / "flowweaver"
     folders = [folder / "crds", *([chart / "files" / "crds"] if chart.is_dir() else [])]
-    return [each / "workflows.flowweaver.io.yaml" for each in folders]
+    return [each / name for each in folders]
 
 
 def _shows_no_difference(file: Path, text: str) -> bool:
