@@ -8,8 +8,8 @@ What happens to one run is in `core.drafts`; here is the order of things within 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import assert_never
 
 from flowweaver.core.changes import Changes
@@ -55,7 +55,7 @@ class _Batch:
         """The draft of that run; None where it is not in memory, because what is asked of it comes too late."""
         draft = self.drafts.get(run)
         if draft is None and (state := self.world.runs.get(run)) is not None:
-            draft = self.drafts[run] = RunDraft(state, self.changes, self.now)
+            draft = self.drafts[run] = RunDraft(state, self.changes, self.now, self.world.abandoned)
         return draft
 
     def take(self, event: Event) -> None:
@@ -137,12 +137,13 @@ class _Batch:
         running = self.world.running + sum(draft.running - draft.run.running for draft in self.drafts.values())
         free = self.world.workers - running
         # Bodies that were given up hold threads and memory: with more of them than workers, starting makes it worse.
-        if free <= 0 or len(self.world.abandoned) > self.world.workers:
+        abandoned = len(self.world.abandoned) + len(self.changes.abandoned) - len(self.changes.returned)
+        if free <= 0 or abandoned > self.world.workers:
             return
         quarantine_free = self._quarantine_free()
         for priority in self._priorities():
-            turn = list(islice(self._startable(priority), free))
-            while turn and free:
+            turn: Iterable[RunDraft] = self._startable(priority)
+            while turn:
                 served = []
                 for draft in turn:
                     task = draft.next_task(quarantine_free=quarantine_free)

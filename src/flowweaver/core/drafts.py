@@ -7,6 +7,7 @@ method is one thing that can happen.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import chain
 from typing import Any, assert_never
@@ -31,10 +32,12 @@ from flowweaver.core.state import CRASH_LIMIT, QUARANTINE_AT, RunState, TaskStat
 class RunDraft:
     """One run, as it will be after this batch."""
 
-    def __init__(self, run: RunState, changes: Changes, now: float) -> None:
+    def __init__(self, run: RunState, changes: Changes, now: float, abandoned: AbstractSet[AttemptId]) -> None:
+        """`abandoned` are the bodies that nobody waits for, as they were before this batch."""
         self.run = run
         self.changes = changes
         self.now = now
+        self._abandoned = abandoned
         self.head = run.head
         self.running = run.running
         self._unfinished = run.unfinished
@@ -220,7 +223,14 @@ class RunDraft:
             self._ready = chain(self.run.ready, self._new_ready)
         if not self.startable:
             return None
-        return next((task for task in self._ready if quarantine_free or not self.is_suspect(task)), None)
+        return next((task for task in self._ready if self._may_start(task, quarantine_free=quarantine_free)), None)
+
+    def _may_start(self, task: int, *, quarantine_free: bool) -> bool:
+        """Whether a ready task can start beside what runs now: never beside a body of its own that was given up."""
+        last = AttemptId(self.run.key, task, self.task(task).attempts)
+        if last in self._abandoned and last not in self.changes.returned:
+            return False
+        return quarantine_free or not self.is_suspect(task)
 
     def start(self, task: int) -> None:
         """Record the start of that task's next attempt."""

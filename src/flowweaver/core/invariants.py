@@ -49,11 +49,13 @@ def _of_task(run: RunState, task: int, name: str) -> Iterator[str]:
     state, plan = run.tasks[task], run.plan.tasks[task]
     label = f'{name}, task "{plan.name}"'
     dependencies = [run.tasks[wanted].phase for wanted in run.graph.dependencies[task]]
-    started = state.phase in {TaskPhase.RUNNING, TaskPhase.WAITING, TaskPhase.COMPLETED}
+    completed = state.phase is TaskPhase.COMPLETED
+    started = state.phase in {TaskPhase.RUNNING, TaskPhase.WAITING}
+    needs_all = plan.trigger_rule is TriggerRule.ALL_COMPLETED
+    # Under AllFinished a completed task stays completed while a rerun takes up the failed one that it came after.
     if started and not all(phase.finished for phase in dependencies):
         yield f"{label} is {state.phase} before its dependencies have finished"
-    needs_all = plan.trigger_rule is TriggerRule.ALL_COMPLETED
-    if started and needs_all and any(phase is not TaskPhase.COMPLETED for phase in dependencies):
+    if needs_all and (started or completed) and any(phase is not TaskPhase.COMPLETED for phase in dependencies):
         yield f"{label} is {state.phase} though a dependency did not complete"
     if not state.phase.finished and run.unmet[task] != sum(not phase.finished for phase in dependencies):
         yield f"{label} counts {run.unmet[task]} unmet dependencies"
