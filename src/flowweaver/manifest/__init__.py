@@ -4,9 +4,20 @@ This room knows what a manifest may say; whether it may run here is the `Policy`
 business here. Nothing raises for bad input: there are only answers.
 """
 
+from flowweaver.manifest.definition import CRD_FILE, crd, crd_yaml
 from flowweaver.manifest.documents import load_documents
 from flowweaver.manifest.models import Workflow
 from flowweaver.manifest.problems import Problem
 from flowweaver.manifest.validation import Accepted, Rejected, validate
 
-__all__ = ["Accepted", "Problem", "Rejected", "Workflow", "load_documents", "validate"]
+__all__ = [
+    "CRD_FILE",
+    "Accepted",
+    "Problem",
+    "Rejected",
+    "Workflow",
+    "crd",
+    "crd_yaml",
+    "load_documents",
+    "validate",
+]

@@ -16,6 +16,7 @@ from flowweaver.manifest.fields import (
     TEMPLATED,
     AnyJson,
     Code,
+    JsonMap,
     Part,
     Text,
 )
@@ -45,7 +46,7 @@ class PythonBody(Part):
     """The function to call, as `package.module:name`. Exactly one of `function` and `source`."""
     source: Code | None = None
     """Python code that defines a function `main`. Taken as it stands: values enter through `args`."""
-    args: Annotated[dict[str, AnyJson] | None, Field(max_length=256), TEMPLATED] = None
+    args: Annotated[JsonMap | None, TEMPLATED] = None
     """Arguments by name, any JSON; expressions may stand in it. They win over results of dependencies."""
     isolation: Literal["Thread", "Process"] | None = None
     """Where the code runs. Default: Process in the operator, Thread elsewhere."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import yaml
@@ -19,12 +20,13 @@ from flowweaver.manifest.problems import Problem
 SIZE_LIMIT = 16 * 1024 * 1024
 NODE_LIMIT = 500_000
 DEPTH_LIMIT = 100
+LONGEST_NUMBER = 200  # digits; a longer one stays a text
 
 _TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
 _FALSE = frozenset({"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_INTEGER = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9A-Fa-f_]+|0|[1-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INTEGER = re.compile(r"[-+]?(0[bB][01_]+|0[oO]?[0-7_]+|0[xX][0-9A-Fa-f_]+|0|[1-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAP, _LIST, _TEXT, _PLAIN = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str", "plain"
 
@@ -126,38 +128,39 @@ def _plain(text: str, node: yaml.ScalarNode) -> Any:
         return True
     if text in _FALSE:
         return False
-    if _INTEGER.fullmatch(text):
-        return _integer(text)
-    if _FLOAT.fullmatch(text):
-        return _number(float(text))
+    if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
+        return _numeral(text)
     if _NOT_FINITE.fullmatch(text):
         raise _error("InvalidYaml", f"{_place(node)}: {text} is no number in JSON: quote it, or write another one")
     return text
 
 
-def _integer(text: str) -> int | float:
-    plain = text.replace("_", "")
+def _numeral(text: str) -> int | float | str:
+    """The number that is written there; a text that only looks like one stays what it is."""
+    try:
+        if _INTEGER.fullmatch(text):
+            return _integer(text)
+        value = float(text.replace("_", ""))
+    except ValueError:
+        return text
+    return _number(value) if math.isfinite(value) else text
+
+
+def _integer(text: str) -> int | float | str:
+    plain = text.replace("_", "").lower()
     sign, digits = (-1, plain[1:]) if plain[0] == "-" else (1, plain.lstrip("+"))
+    if len(digits) > LONGEST_NUMBER:
+        return text
     if digits[:2] in {"0b", "0x", "0o"}:
         value = sign * int(digits, 0)
-    elif digits.startswith("0") and len(digits) > 1:
-        value = sign * int(digits, 8)
     else:
-        value = sign * int(digits) if len(digits) < 400 else sign * 10**400
-    return value if -(2**63) <= value < 2**63 else _number(_double(value))
-
-
-def _double(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+        value = sign * int(digits, 8 if digits.startswith("0") else 10)
+    return value if -(2**63) <= value < 2**63 else _number(float(value))
 
 
 def _number(value: float) -> int | float:
-    if not math.isfinite(value):
-        raise _error("InvalidYaml", "a number is too large for JSON: quote it, or write a smaller one")
-    return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    """As it comes back from JSON: whole doubles below 1e21 are written, and so read, as integers."""
+    return int(Decimal(repr(value))) if value.is_integer() and abs(value) < 1e21 else value
 
 
 def _key(node: yaml.Node) -> str:

@@ -62,6 +62,11 @@ _duration_schema = WithJsonSchema({"type": "string", "minLength": 2, "maxLength"
 Duration = Annotated[str, Field(max_length=40), AfterValidator(_duration), _duration_schema]
 PositiveDuration = Annotated[str, Field(max_length=40), AfterValidator(_positive_duration), _duration_schema]
 AnyJson = Annotated[Any, WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True, "nullable": True})]
+JsonMap = Annotated[
+    dict[str, Any],
+    # Untyped too: equality of free maps lets changes pass at the API server.
+    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True, "nullable": True}),
+]
 TaskName = Annotated[str, Field(max_length=63, pattern=NAME_PATTERN)]
 ParamName = Annotated[str, Field(max_length=63, pattern=PARAM_PATTERN)]
 Description = Annotated[str, Field(max_length=1024)]
