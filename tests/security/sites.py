@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,6 +122,32 @@ def serving(answer: Answer | Reply, tls: ssl.SSLContext | None = None) -> Iterat
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def speaking(say: Callable[[socket.socket], None]) -> Iterator[Site]:
+    """A server that does with each connection, on a thread of its own, what no HTTP server would."""
+    site = Site(0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    site.port = listener.getsockname()[1]
+
+    def converse(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            say(connection)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=converse, args=(listener.accept()[0],)).start()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield site
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
 
 
 @dataclass(slots=True)

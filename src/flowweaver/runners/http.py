@@ -40,6 +40,7 @@ from flowweaver.runners.failures import Refused, failure_of
 from flowweaver.runners.http_connection import (
     CONNECT_SECONDS,
     Dial,
+    Gone,
     Patience,
     PinnedBackend,
     Resolve,
@@ -114,7 +115,8 @@ class HttpRunner:
                 response = connection.handle_request(_on_the_wire(request))
                 return _answer(request, response, attempt.task.body)
         except Exception as exc:  # whatever a foreign server provokes is this attempt's failure
-            raise exchange_failure(_what(request), exc) from exc
+            # A connection that we cut breaks in many ways, and all of them mean this.
+            raise exchange_failure(_what(request), Gone() if patience.switch.off else exc) from exc
 
     def _reachable(self, request: HttpRequest, namespace: str) -> list[Address]:
         host = request.url.raw_host.decode("ascii")
