@@ -24,7 +24,7 @@ from flowweaver.ports import Cancellation
 from flowweaver.runners.current import CurrentTask, running
 from flowweaver.runners.failures import Refused, failure_of
 from flowweaver.runners.functions import Call, call
-from flowweaver.runners.proc import read_stat
+from flowweaver.runners.proc import directory, read_stat
 
 STARTED = struct.Struct("!IQ")  # process number, start time
 LENGTH = struct.Struct("!Q")
@@ -84,21 +84,24 @@ def run_python(sock: socket.socket) -> None:
 
 def warm_up() -> None:
     """Do once what every body does, so that the memory which that touches is this process's own when work comes."""
-    header = {
-        "function": "",
-        "source": "def main(value):\n    return value\n",
-        "arguments": {},
-        "results": ["value"],
-        "missing": {},
-        "functions": [],
-        "task": "",
-        "attempt": 0,
-        "key": "",
-    }
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.sendall(pack(header, [b"null"]))
-        _outcome(*unpack(theirs))
+    source = "def main(value, *, scale=1.5):\n    return {'value': [value, scale]}\n"
+    for body in ({"function": "", "source": source}, {"function": "json:dumps", "source": ""}):
+        header = {
+            **body,
+            "arguments": {} if body["source"] else {"obj": [None]},
+            "results": ["value"] if body["source"] else [],
+            "missing": {},
+            "functions": ["json"],
+            "task": "",
+            "attempt": 0,
+            "key": "",
+            "path": sys.path,
+            "directory": directory(),
+        }
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.sendall(pack(header, [b"null"] if body["source"] else []))
+            run_python(theirs)
     read_stat(os.getpid())
 
 

@@ -40,6 +40,8 @@ STATUS = struct.Struct("!iI")  # status as wait(2) gives it, errno where no proc
 PYTHON, PROGRAM, END, KILL = b"P", b"S", b"E", b"K"
 GRACE_SECONDS = 2.0  # between SIGTERM and SIGKILL
 SPARES = 2  # children that wait for work
+_QUIET_SECONDS = 0.01  # without anything asked for, before spares are made
+_LATER_SECONDS = 1.0  # until a spare that could not be made is tried again
 _LAST_SECONDS = 5.0  # how long the end waits for killed processes
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -72,7 +74,7 @@ class _Launcher:
         self._pid = os.getpid()
         self._children: dict[int, _Child] = {}  # by process number
         self._spares: dict[int, socket.socket] = {}  # children without work, and where they get it from
-        self._busy = False  # there has been work
+        self._prepare_at: float | None = None  # monotonic; when spares are to be made, if any are missing
         self._ended: set[int] = set()  # sessions whose leader was reaped, while there may be something left of them
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -91,12 +93,12 @@ class _Launcher:
             ready = {descriptor for descriptor, _ in self._poll.poll(self._patience())}
             if self._parent in ready:
                 return
+            if self._control.fileno() in ready and not self._obey():
+                return
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
                 self._reap()
-            if self._control.fileno() in ready and not self._obey():
-                return
             self._kill_overdue()
             self._prepare()
 
@@ -142,6 +144,7 @@ class _Launcher:
             _tell(child, STATUS.pack(0, exc.errno or errno.EAGAIN))
         else:
             self._children[pid] = child
+        self._prepare_at = time.monotonic() + _QUIET_SECONDS
         for descriptor in handed[1:]:
             os.close(descriptor)
 
@@ -160,13 +163,20 @@ class _Launcher:
     # --------------------------------------------------------------------------------------------------- spares
 
     def _prepare(self) -> None:
-        """Have spares ready, once there has been work at all, and while nobody asks for anything."""
-        with contextlib.suppress(OSError):  # no memory or no numbers now: there will be another time
-            while self._busy and len(self._spares) < SPARES and not self._poll.poll(0):
+        """Make a spare that is missing, in a quiet moment: right after work was given away it would take the processor
+        from the body and from the engine, which both have just been woken.
+        """
+        if self._prepare_at is None or self._prepare_at > time.monotonic() or self._poll.poll(0):
+            return
+        try:
+            if len(self._spares) < SPARES:
                 self._add_spare(warm=True)
+        except OSError:  # no memory or no process numbers now
+            self._prepare_at = time.monotonic() + _LATER_SECONDS
+        if len(self._spares) >= SPARES:
+            self._prepare_at = None
 
     def _add_spare(self, *, warm: bool) -> None:
-        self._busy = True
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -216,8 +226,10 @@ class _Launcher:
     # ---------------------------------------------------------------------------------------------------- the end
 
     def _patience(self) -> float | None:
-        """Milliseconds until somebody must be killed; None: nobody."""
+        """Milliseconds until somebody must be killed, or a spare made; None: until somebody asks for something."""
         deadlines = [child.kill_at for child in self._children.values() if child.kill_at is not None]
+        if self._prepare_at is not None:
+            deadlines.append(self._prepare_at)
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1 if deadlines else None
 
     def _kill_overdue(self) -> None:
@@ -237,6 +249,8 @@ class _Launcher:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(found.si_pid, signal.SIGKILL)
                     self._ended.add(found.si_pid)
+                    if self._prepare_at is not None:
+                        self._prepare_at = time.monotonic()
                 _, status = os.waitpid(found.si_pid, 0)
                 if child is not None:
                     self._sweep()

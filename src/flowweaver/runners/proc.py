@@ -1,4 +1,4 @@
-"""What /proc says about processes."""
+"""What the system says about processes: this one and others."""
 
 from __future__ import annotations
 
@@ -47,3 +47,11 @@ def _parent_of(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return -1
     return int(text[text.rindex(b")") + 2 :].split()[1])
+
+
+def directory() -> str:
+    """Where this process is, or / where that is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text is wanted
+    except FileNotFoundError:
+        return "/"

@@ -106,14 +106,6 @@ os.register_at_fork(after_in_child=LAUNCHER.forget)
 atexit.register(LAUNCHER.close)
 
 
-def directory() -> str:
-    """Where programs are started: this process's directory, or / where that is gone."""
-    try:
-        return os.getcwd()  # noqa: PTH109 - a text is wanted
-    except FileNotFoundError:
-        return "/"
-
-
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended."""

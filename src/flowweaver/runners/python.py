@@ -22,7 +22,8 @@ from flowweaver.runners.failures import Refused, failed, failure_of
 from flowweaver.runners.fields import bad_field, rendered
 from flowweaver.runners.functions import COMPLETED, Call, call, check_function
 from flowweaver.runners.launcher import PYTHON
-from flowweaver.runners.processes import Child, directory
+from flowweaver.runners.proc import directory
+from flowweaver.runners.processes import Child
 from flowweaver.runners.results import MAX_RESULT_BYTES
 
 log = logging.getLogger(__name__)

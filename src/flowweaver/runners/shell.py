@@ -24,7 +24,8 @@ from flowweaver.runners.environment import clean_environment
 from flowweaver.runners.failures import Refused, failed, failure_of
 from flowweaver.runners.fields import bad_field, rendered
 from flowweaver.runners.launcher import PROGRAM
-from flowweaver.runners.processes import Child, directory
+from flowweaver.runners.proc import directory
+from flowweaver.runners.processes import Child
 from flowweaver.runners.python import cancelled, switched_off
 from flowweaver.runners.results import encode_result
 from flowweaver.runners.streams import Output, Streams
