@@ -1,0 +1,124 @@
+"""What the plan may ask for: one frozen value a deed, carried out in order by `reconciler`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flowweaver.core.events import RerunRequested, SettingsRequested, ShutdownRequested
+from flowweaver.core.plan import RunPlan
+from flowweaver.manifest.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Look at the spec and plan again: nothing else can be said before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Put our finalizer and our store's name on the Workflow; what follows is not done where that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take our finalizer off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Record the run and start it. `token` is the rerun token that it answers by this."""
+
+    plan: RunPlan
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Pass a wish on to the engine."""
+
+    event: ShutdownRequested | SettingsRequested | RerunRequested
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRerun:
+    """Remember that this token needs no further answer."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRun:
+    """Have the status show the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRefusal:
+    """Have the status say why the Workflow can not run."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLoss:
+    """Have the status say that the state is gone."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportHistory:
+    """Have the status of a finished Workflow note the newest edit."""
+
+
+class EventType(StrEnum):
+    """How loud an Event is."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Tell whoever runs `kubectl describe`."""
+
+    type: EventType
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Its time to live is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Reconcile once more after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete a finished run from the store: its Workflow is gone."""
+
+    run: int
+
+
+Action = (
+    Validate
+    | Claim
+    | Release
+    | Submit
+    | Ask
+    | AnswerRerun
+    | ReportRun
+    | ReportRefusal
+    | ReportLoss
+    | ReportHistory
+    | Post
+    | Delete
+    | LookAgain
+    | Forget
+)

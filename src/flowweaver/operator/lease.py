@@ -1,0 +1,142 @@
+"""A Lease an instance: it warns, and holds back a second start. It fences nothing.
+
+What excludes a second engine is the lock on the state file, and what refuses its reports is the API server; an engine that
+lives through an hour without the API server can not depend on a Lease. So a Lease that can not be read holds back nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from flowweaver.operator.api import Api, ApiConflict, ApiError, ApiGone, ApiKindMissing
+from flowweaver.operator.names import LEASE_PREFIX
+from flowweaver.operator.objects import instant
+
+DURATION_SECONDS = 15
+RENEW_SECONDS = 5.0
+POLL_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """One holder of one Lease. The holder's name has its store's id, so that the same volume goes on at once."""
+
+    def __init__(self, api: Api, *, namespace: str, instance: str, holder: str) -> None:
+        self._api = api
+        self._name = LEASE_PREFIX + instance
+        self._namespace = namespace
+        self._holder = holder
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="flowweaver-lease", daemon=True)
+        self._warned = ""
+        self.held = False
+
+    def wait(self, stopping: threading.Event) -> None:
+        """Return when nobody else holds it, or when that can not be told; at the latest when stopping."""
+        while not stopping.is_set():
+            other = self._try()
+            if not other:
+                return
+            if other != self._warned:
+                self._warned = other
+                logger.warning(
+                    'another operator of this instance is at work (%s, Lease %s/%s): waiting; give one of them another "--instance"',
+                    other,
+                    self._namespace,
+                    self._name,
+                )
+            stopping.wait(POLL_SECONDS)
+
+    def start(self) -> None:
+        """Renew it from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let it go."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+        if not self.held:
+            return
+        try:
+            self._write(self._api.call("GET", self._path), holder="")
+        except ApiError as error:
+            logger.debug("the Lease was not released: %s", error)
+
+    # ------------------------------------------------------------------------------------------------------- inside
+
+    @property
+    def _path(self) -> str:
+        return f"{self._collection}/{self._name}"
+
+    @property
+    def _collection(self) -> str:
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases"
+
+    def _renew(self) -> None:
+        while not self._stopping.wait(RENEW_SECONDS):
+            other = self._try()
+            if other and other != self._warned:
+                self._warned = other
+                logger.error(
+                    "another operator of this instance has taken the Lease (%s); both go on, each with its own Workflows",
+                    other,
+                )
+
+    def _try(self) -> str:
+        """Take or renew it; gives who else has it, empty where nobody has or it can not be told."""
+        try:
+            return self._take()
+        except ApiConflict:
+            return self._warned  # somebody was quicker; the next look tells who
+        except ApiError as error:
+            logger.debug("the Lease could not be taken: %s", error)
+            return ""
+
+    def _take(self) -> str:
+        try:
+            lease = self._api.call("GET", self._path)
+        except (ApiGone, ApiKindMissing):
+            self._api.call("POST", self._collection, self._body({}, self._holder))
+            self.held = True
+            return ""
+        spec = lease.get("spec") or {}
+        holder = str(spec.get("holderIdentity") or "")
+        if holder not in ("", self._holder) and not _expired(spec):
+            self.held = False
+            return holder
+        self._write(lease, holder=self._holder)
+        self.held = True
+        return ""
+
+    def _write(self, lease: dict[str, Any], *, holder: str) -> None:
+        """With the version that was read, so that of two writers one gets it."""
+        body = self._body(lease.get("spec") or {}, holder)
+        body["metadata"]["resourceVersion"] = lease["metadata"]["resourceVersion"]
+        self._api.call("PATCH", self._path, body)
+
+    def _body(self, before: dict[str, Any], holder: str) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        same = before.get("holderIdentity") == holder
+        changes = int(before.get("leaseTransitions") or 0)
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": {
+                "holderIdentity": holder,
+                "leaseDurationSeconds": DURATION_SECONDS,
+                "acquireTime": before.get("acquireTime") if same and before.get("acquireTime") else now,
+                "renewTime": now,
+                "leaseTransitions": changes if same or not before else changes + 1,
+            },
+        }
+
+
+def _expired(spec: dict[str, Any]) -> bool:
+    renewed_at = instant(spec.get("renewTime"))
+    lasts = float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+    return renewed_at is None or datetime.now(UTC).timestamp() > renewed_at + lasts

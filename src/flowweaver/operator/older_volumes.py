@@ -1,0 +1,46 @@
+"""Holds back, before the engine starts, runs of which more has been reported than this volume knows.
+
+Such a volume is a backup: going on from it would run again what has been done since. Only the API server can tell, and it
+is asked briefly: an engine must be able to start without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from flowweaver.core.changes import Changes, RunChanged
+from flowweaver.core.phases import RunPhase
+from flowweaver.operator.api import Api, ApiError, ApiGone
+from flowweaver.operator.objects import parse
+from flowweaver.ports import Store
+
+MOST_QUESTIONS = 100
+logger = logging.getLogger(__name__)
+
+
+def hold_back(store: Store, api: Api) -> int:
+    """Suspend them in the store; gives how many. Call it before the engine starts."""
+    changes = Changes()
+    position = store.position()
+    for run in list(store.unfinished_runs())[:MOST_QUESTIONS]:
+        if run.head.suspended:
+            continue
+        namespace, _, name = run.name.workflow.partition("/")
+        try:
+            workflow = parse(api.read_workflow(namespace, name))
+        except ApiGone:
+            continue
+        except ApiError as error:
+            logger.debug("it can not be told whether this volume is older than what was reported: %s", error)
+            break
+        reported = workflow.reported.store
+        if workflow.uid != run.name.run_id or reported is None or reported.id != position.id:
+            continue
+        if reported.sequence > position.sequence:
+            head = replace(run.head, suspended=True, phase=RunPhase.SUSPENDED)
+            changes.runs.append(RunChanged(run.key, head))
+    if changes:
+        store.commit(changes)
+        logger.warning("this volume is older than what was reported of it: %d runs are held back", len(changes.runs))
+    return len(changes.runs)

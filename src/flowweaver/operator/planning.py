@@ -1,0 +1,316 @@
+"""What to do about one Workflow: an ordered chain of checks, each named by the fact that it finds.
+
+Pure. The first check that recognises the situation decides; `plan` may be called again at any moment with a newer
+picture, and asks for nothing that has been done already. Nothing here starts a run that may have run before: state that
+was lost, or that another store holds, is reported and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from flowweaver.core.events import RerunRequested, SettingsRequested, Shutdown, ShutdownRequested
+from flowweaver.manifest import Rejected
+from flowweaver.operator.actions import (
+    Action,
+    AnswerRerun,
+    Ask,
+    Claim,
+    Delete,
+    EventType,
+    Forget,
+    LookAgain,
+    Post,
+    Release,
+    ReportHistory,
+    ReportLoss,
+    ReportRefusal,
+    ReportRun,
+    Submit,
+    Validate,
+)
+from flowweaver.operator.conditions import PHASES, Standing
+from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST
+from flowweaver.operator.objects import Reported, WorkflowObject
+from flowweaver.operator.status import refusal
+from flowweaver.operator.world import KnownRun, Owner, World
+
+Actions = tuple[Action, ...]
+Check = Callable[[World, WorkflowObject], Actions | None]
+"""Gives what to do, or None where it does not apply."""
+
+
+def plan(world: World) -> Actions:
+    """All that is to be done now, in this order."""
+    strays = tuple(action for run in world.strays for action in _end_stray(run))
+    workflow = world.workflow
+    if workflow is None:
+        return strays
+    for check in CHAIN:
+        actions = check(world, workflow)
+        if actions is not None:
+            return strays + actions
+    raise AssertionError("the last check of the chain always decides")
+
+
+def is_for_another_instance(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Somebody else's label. What has begun here ends here, though."""
+    return () if workflow.instance != world.instance and world.run is None else None
+
+
+def another_engine_has_it(world: World, workflow: WorkflowObject) -> Actions | None:
+    """A store that is alive has accepted it: two engines must not run it."""
+    if world.owner is not Owner.ALIVE:
+        return None
+    note = f"left alone: the store {_owner(workflow)} has accepted this Workflow and is at work"
+    posts: Actions = () if workflow.reported.finished else (Post(EventType.WARNING, CLAIMED_ELSEWHERE, note),)
+    return (*_stop(world.run), *posts)
+
+
+def another_engine_may_have_it(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Another store has accepted it, and it is too early to say that it is gone."""
+    if world.owner is not Owner.UNSURE or world.run is not None or workflow.reported.finished:
+        return None
+    return (LookAgain(world.owner_grace_left),)
+
+
+def is_being_deleted(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Deleting cancels, then lets go."""
+    if not workflow.deleting:
+        return None
+    if world.run is not None and not world.run.head.phase.finished:
+        return (*_stop(world.run), *_report_if_stale(world, workflow, world.run))
+    return (Release(),) if workflow.held else ()
+
+
+def status_is_ahead(world: World, workflow: WorkflowObject) -> Actions | None:
+    """The volume is older than what this Workflow reports of it: a backup was restored."""
+    store, run = workflow.reported.store, world.run
+    if run is None or store is None or world.adopt or world.rerun_wanted:
+        return None
+    ahead = store.id == world.store.id and store.sequence > world.store.sequence
+    if ahead and workflow.reported.finished:
+        # What has finished is history. Our record of it is older than that, and must not speak.
+        return (*_stop(run), LookAgain(1.0)) if not run.head.phase.finished else (Forget(run.key),)
+    suspend = Ask(SettingsRequested(run.key, suspended=True))
+    if ahead and not run.head.phase.finished:
+        return (*(() if run.head.suspended else (suspend,)), *_report_loss(workflow, _older(workflow)))
+    return _report_loss(workflow, _older(workflow)) if is_held_back(world, workflow, run) else None
+
+
+def is_held_back(world: World, workflow: WorkflowObject, run: KnownRun) -> bool:
+    """Whether the run was suspended by `status_is_ahead`, in this life or in an earlier one."""
+    lost = workflow.reported.stalled == STATE_LOST and not (world.adopt or world.rerun_wanted)
+    return lost and run.head.suspended and not workflow.wishes.suspend and not run.head.phase.finished
+
+
+def run_is_under_way(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Pass on what may change; keep the status true."""
+    run = world.run
+    if run is None or run.head.phase.finished:
+        return None
+    actions: list[Action] = []
+    if not workflow.held or workflow.claimed_by != world.store.id:
+        actions.append(Claim())
+    actions += _wishes(world, workflow, run)
+    if workflow.reported.stalled == STATE_LOST and world.rerun_wanted:
+        actions.append(AnswerRerun(world.rerun_wanted))  # going on is the answer
+    return (*actions, *_report_if_stale(world, workflow, run))
+
+
+def run_has_finished(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Run it again if asked to; else let go of it, and of the object when its time has come."""
+    run = world.run
+    if run is None:
+        return None
+    if world.rerun_wanted:
+        claims: Actions = () if workflow.held or run.head.phase == "completed" else (Claim(),)
+        return (*claims, Ask(RerunRequested(run.key, world.rerun_wanted)), ReportRun())
+    releases: Actions = (Release(),) if workflow.held and workflow.reported.finished else ()
+    return (*_report_if_stale(world, workflow, run), *releases, *_time_to_live(world, workflow))
+
+
+def is_history(world: World, workflow: WorkflowObject) -> Actions | None:
+    """It has finished, and our store knows nothing of it: it never runs again by itself."""
+    reported = workflow.reported
+    if not reported.finished or (reported.accepted is False and not reported.started):
+        return None
+    answers: Actions = ()
+    if world.rerun_wanted:
+        if reported.phase != "Completed":
+            return None
+        answers = (AnswerRerun(world.rerun_wanted), ReportHistory())
+    elif _unseen_edit(workflow):
+        answers = (ReportHistory(),)
+    releases: Actions = (Release(),) if workflow.held else ()
+    return (*answers, *releases, *_time_to_live(world, workflow))
+
+
+def state_is_lost(world: World, workflow: WorkflowObject) -> Actions | None:
+    """It has begun somewhere, and our store knows nothing of it: starting it could repeat what has been done."""
+    reported = workflow.reported
+    never_reported = reported.observed_generation < 0
+    begun = reported.started or (world.owner is Owner.DEAD and never_reported)
+    if not begun or reported.finished or world.adopt or world.rerun_wanted:
+        return None
+    releases: Actions = (Release(),) if workflow.held else ()
+    return (*_report_loss(workflow, _lost(workflow, world)), *releases)
+
+
+def was_refused_as_it_stands(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Nobody has edited it since it was refused."""
+    reported = workflow.reported
+    if reported.accepted is not False or _unseen_edit(workflow):
+        return None
+    releases: Actions = (Release(),) if workflow.held else ()
+    return (*releases, *_time_to_live(world, workflow))
+
+
+def nobody_has_looked_at_the_spec(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Validation comes after everything that can be said without it."""
+    del workflow
+    return (Validate(),) if world.verdict is None else None
+
+
+def can_not_run(world: World, workflow: WorkflowObject) -> Actions | None:
+    """The spec has problems."""
+    verdict = world.verdict
+    if not isinstance(verdict, Rejected):
+        return None
+    releases: Actions = (Release(),) if workflow.held else ()
+    note = refusal(verdict.problems)
+    answers: Actions = (AnswerRerun(world.rerun_wanted),) if world.rerun_wanted else ()
+    post = Post(EventType.WARNING, verdict.problems[0].reason, note)
+    return (*answers, ReportRefusal(verdict.problems), post, *releases)
+
+
+def is_new(world: World, workflow: WorkflowObject) -> Actions:
+    """Start it."""
+    verdict = world.verdict
+    assert verdict is not None
+    assert not isinstance(verdict, Rejected)
+    run = verdict.plan
+    again: Actions = ()
+    if workflow.wishes.shutdown:  # ended before it began: it must not start a task in between
+        run = replace(run, suspended=True)
+        again = (LookAgain(0.0),)
+    count = sum(not task.internal for task in run.tasks)
+    post = Post(EventType.NORMAL, ACCEPTED, f"accepted with {count} {'task' if count == 1 else 'tasks'}")
+    return (Claim(), Submit(run, workflow.wishes.rerun), ReportRun(), post, *again)
+
+
+CHAIN: tuple[Check, ...] = (
+    is_for_another_instance,
+    another_engine_has_it,
+    another_engine_may_have_it,
+    is_being_deleted,
+    status_is_ahead,
+    run_is_under_way,
+    run_has_finished,
+    is_history,
+    state_is_lost,
+    was_refused_as_it_stands,
+    nobody_has_looked_at_the_spec,
+    can_not_run,
+    is_new,
+)
+"""The order matters: whose it is comes before what it says, what our store knows before what the status says."""
+
+
+def _end_stray(run: KnownRun) -> Actions:
+    """Its object is gone."""
+    return (Forget(run.key),) if run.head.phase.finished else _stop(run)
+
+
+def _stop(run: KnownRun | None) -> Actions:
+    if run is None or run.head.phase.finished or run.head.shutdown is Shutdown.TERMINATE:
+        return ()
+    return (Ask(ShutdownRequested(run.key, Shutdown.TERMINATE)),)
+
+
+def _wishes(world: World, workflow: WorkflowObject, run: KnownRun) -> Actions:
+    wishes, head = workflow.wishes, run.head
+    actions: list[Action] = []
+    modes = {mode.value: mode for mode in Shutdown}
+    mode = modes.get(wishes.shutdown)
+    spent = wishes.shutdown == world.spent_shutdown and bool(head.rerun_token)
+    if mode is not None and head.shutdown not in (mode, Shutdown.TERMINATE) and not spent:
+        actions.append(Ask(ShutdownRequested(run.key, mode)))
+    changed: dict[str, Any] = {}
+    if wishes.suspend != head.suspended:
+        changed["suspended"] = wishes.suspend
+    if wishes.priority != head.priority:
+        changed["priority"] = wishes.priority
+    if wishes.parallelism != head.parallelism:
+        changed["parallelism"] = wishes.parallelism
+        changed["clear_parallelism"] = wishes.parallelism is None
+    if changed:
+        actions.append(Ask(SettingsRequested(run.key, **changed)))
+    return tuple(actions)
+
+
+def _report_if_stale(world: World, workflow: WorkflowObject, run: KnownRun) -> Actions:
+    """What the engine does is written without being asked for; this is for all that it does not see."""
+    reported = workflow.reported
+    true = (
+        reported.observed_generation == workflow.generation
+        and reported.phase == PHASES[Standing(run.head.phase.value)]
+        and reported.observed_rerun == world.observed_rerun
+        and reported.stalled != STATE_LOST
+        and _is_position_of_this_life(world, reported, run)
+    )
+    return () if true else (ReportRun(),)
+
+
+def _is_position_of_this_life(world: World, reported: Reported, run: KnownRun) -> bool:
+    store = reported.store
+    if store is None or store.id != world.store.id:
+        return False
+    # A finished run's picture does not age; an active one shows that it has been taken up again.
+    return run.head.phase.finished or store.epoch >= world.store.epoch
+
+
+def _report_loss(workflow: WorkflowObject, message: str) -> Actions:
+    reported = workflow.reported
+    if reported.stalled == STATE_LOST and not _unseen_edit(workflow):
+        return ()
+    return (ReportLoss(message), Post(EventType.WARNING, STATE_LOST, message))
+
+
+def _time_to_live(world: World, workflow: WorkflowObject) -> Actions:
+    ttl, finished_at = workflow.wishes.ttl_seconds, workflow.reported.finished_at
+    if ttl is None or finished_at is None or workflow.deleting:
+        return ()
+    left = finished_at + ttl - world.now
+    return (Delete(),) if left <= 0 else (LookAgain(left),)
+
+
+def _unseen_edit(workflow: WorkflowObject) -> bool:
+    return workflow.reported.observed_generation != workflow.generation
+
+
+def _owner(workflow: WorkflowObject) -> str:
+    return workflow.claimed_by or (workflow.reported.store.id if workflow.reported.store else "")
+
+
+_WAYS_OUT = (
+    'to run it from the start set spec.rerun to a new word, or delete it; "--adopt" of the operator runs all such'
+)
+
+
+def _lost(workflow: WorkflowObject, world: World) -> str:
+    owner = _owner(workflow)
+    if owner and owner != world.store.id:
+        return f"its state was on another volume (store {owner}), and nothing runs twice by itself: {_WAYS_OUT}"
+    return f"this volume does not know it, and nothing runs twice by itself: {_WAYS_OUT}"
+
+
+def _older(workflow: WorkflowObject) -> str:
+    reported = workflow.reported.store
+    shown = f" (commit {reported.sequence})" if reported else ""
+    return (
+        f"this volume is older than what has been reported{shown}, and nothing runs twice by itself: set spec.rerun to a "
+        'new word to go on from what the volume knows, or delete it; "--adopt" of the operator goes on with all such'
+    )

@@ -1,0 +1,344 @@
+"""One Workflow at a time: gather what is known, plan, carry it out.
+
+Everything that is decided here is decided in `planning`; this module reads and writes. A deed that fails ends the
+reconciliation, and the key comes back: every plan asks only for what is still to be done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from flowweaver.core.events import RerunRequested
+from flowweaver.engine import Engine
+from flowweaver.errors import InternalError
+from flowweaver.manifest import validate
+from flowweaver.operator import claims
+from flowweaver.operator.actions import (
+    Action,
+    AnswerRerun,
+    Ask,
+    Claim,
+    Delete,
+    Forget,
+    LookAgain,
+    Post,
+    Release,
+    ReportHistory,
+    ReportLoss,
+    ReportRefusal,
+    ReportRun,
+    Submit,
+    Validate,
+)
+from flowweaver.operator.api import Api, ApiConflict, ApiError, ApiGone, ApiRefused
+from flowweaver.operator.live_stores import LiveStores
+from flowweaver.operator.objects import ObjectCache, WorkflowObject, parse
+from flowweaver.operator.planning import plan
+from flowweaver.operator.queue import WorkQueue
+from flowweaver.operator.recorder import Recorder
+from flowweaver.operator.run_index import RunIndex
+from flowweaver.operator.status_writer import OfHistory, OfLoss, OfRefusal, OfRun, StatusWriter, Subject
+from flowweaver.operator.world import Owner, World
+from flowweaver.policy import Policy
+from flowweaver.ports import Clock, RunName, Store, StorePosition
+from flowweaver.telemetry.metrics import Metrics
+
+UNREACHABLE_RETRY_SECONDS = 2.0
+logger = logging.getLogger(__name__)
+
+
+class _LookAgainSoon(Exception):  # noqa: N818 - no error: the picture was old
+    """The object has changed meanwhile; a newer picture of it is in the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything that a reconciliation reads from and writes to."""
+
+    instance: str
+    adopt: bool
+    policy: Policy
+    store: Store
+    engine: Engine
+    api: Api
+    cache: ObjectCache
+    runs: RunIndex
+    live: LiveStores
+    writer: StatusWriter
+    recorder: Recorder
+    queue: WorkQueue
+    clock: Clock
+    metrics: Metrics
+
+
+class Reconciler:
+    """Threads that take keys from the queue."""
+
+    def __init__(self, around: Surroundings, *, threads: int = 4) -> None:
+        self._around = around
+        self._lock = threading.Lock()
+        self._answered: dict[str, str] = {}  # UID → rerun token that was answered in this life
+        self._spent_shutdown: dict[str, str] = {}  # UID → `spec.shutdown` when the run was taken up again
+        self._position = around.store.position()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"flowweaver-reconcile-{number}", daemon=True)
+            for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        """Begin to take keys."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """End what is under way and take nothing more."""
+        self._around.queue.close()
+        deadline = time.monotonic() + timeout_seconds
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def forget_object(self, uid: str) -> None:
+        """The object is gone for good."""
+        self._answered.pop(uid, None)
+        self._spent_shutdown.pop(uid, None)
+        self._around.writer.drop(uid)
+
+    # ------------------------------------------------------------------------------------------------------ threads
+
+    def _run(self) -> None:
+        queue = self._around.queue
+        while (key := queue.take()) is not None:
+            began = time.monotonic()
+            try:
+                result = self._try(key)
+            finally:
+                queue.done(key)
+            self._around.metrics.reconciled(result, time.monotonic() - began)
+
+    def _try(self, key: str) -> str:
+        queue = self._around.queue
+        try:
+            self.reconcile(key)
+        except _LookAgainSoon:
+            queue.add(key)
+            return "requeue"
+        except ApiError as error:
+            if error.status == 0:
+                queue.add_after(key, UNREACHABLE_RETRY_SECONDS)
+                logger.debug("the API server can not be reached: %s", error, extra={"workflow": key})
+            else:
+                delay = max(queue.add_failed(key), error.retry_after_seconds)
+                logger.warning("reconciling failed, again in %.1f s: %s", delay, error, extra={"workflow": key})
+            return "error"
+        except Exception as error:
+            queue.add_failed(key)
+            if isinstance(error, InternalError) and self._around.engine.health().failure:
+                return "error"  # said already
+            logger.exception("reconciling failed: please report this", extra={"workflow": key})
+            return "error"
+        queue.succeeded(key)
+        return "success"
+
+    def reconcile(self, key: str) -> None:
+        """Bring one Workflow a step further. Raises `ApiError` where the API server did not do its part."""
+        world = self.gather(key)
+        actions = plan(world)
+        if any(isinstance(action, Validate) for action in actions):
+            assert world.workflow is not None
+            world = replace(world, verdict=validate(self._body(world.workflow), self._around.policy))
+            actions = plan(world)
+        for action in actions:
+            world = self._carry_out(key, world, action)
+
+    # ------------------------------------------------------------------------------------------------------- gather
+
+    def gather(self, key: str) -> World:
+        """All that is known of the Workflow of that name. Raises `ApiError` where it must be fetched and can not."""
+        around = self._around
+        runs = around.runs.of(key)
+        workflow = around.cache.get(key)
+        if workflow is None and runs:
+            workflow = self._confirm_gone(key)
+        run = runs.pop(workflow.uid, None) if workflow is not None else None
+        owner, grace = around.live.owner(workflow) if workflow is not None else (Owner.OURS, 0.0)
+        spent = ""
+        if workflow is not None and run is not None and run.head.rerun_token:
+            # After a restart: what stands there now was there when the run was taken up again, as far as one can know.
+            spent = self._spent_shutdown.setdefault(workflow.uid, workflow.wishes.shutdown)
+        return World(
+            now=around.clock.now(),
+            instance=around.instance,
+            adopt=around.adopt,
+            store=self._store_position(workflow),
+            workflow=workflow,
+            run=run,
+            strays=tuple(runs.values()),
+            owner=owner,
+            owner_grace_left=grace,
+            answered=self._answered.get(workflow.uid, "") if workflow is not None else "",
+            spent_shutdown=spent,
+        )
+
+    def _confirm_gone(self, key: str) -> WorkflowObject | None:
+        """The watch has not shown it: it may not have come so far yet, so ask before a run is ended for it."""
+        namespace, _, name = key.partition("/")
+        try:
+            found = parse(self._around.api.read_workflow(namespace, name))
+        except ApiGone:
+            return None
+        self._around.cache.put(found)
+        return found
+
+    def _store_position(self, workflow: WorkflowObject | None) -> StorePosition:
+        """Ours, at least as new as what the Workflow can have of it."""
+        reported = workflow.reported.store if workflow is not None else None
+        with self._lock:
+            if reported is not None and reported.sequence > self._position.sequence:
+                self._position = self._around.store.position()
+            return self._position
+
+    def _body(self, workflow: WorkflowObject) -> Mapping[str, Any]:
+        if workflow.body is not None:
+            return workflow.body
+        raw = self._around.api.read_workflow(workflow.namespace, workflow.name)
+        found = parse(raw)
+        if found.uid != workflow.uid or found.generation != workflow.generation:
+            self._around.cache.put(found)
+            raise _LookAgainSoon
+        return raw
+
+    # ---------------------------------------------------------------------------------------------------- carry out
+
+    def _carry_out(self, key: str, world: World, action: Action) -> World:
+        """Do it; gives the world with what that has changed of it."""
+        around, workflow = self._around, world.workflow
+        match action:
+            case Forget(run=run):
+                around.engine.forget(run)
+                self.forget_object(around.runs.remove(key, run))
+                return world
+            case Ask(event=event):
+                if isinstance(event, RerunRequested) and workflow is not None:
+                    self._spent_shutdown[workflow.uid] = workflow.wishes.shutdown
+                around.engine.request(event)
+                return world
+            case LookAgain(seconds=seconds):
+                around.queue.add_after(key, max(seconds, 0.01))
+                return world
+        assert workflow is not None
+        match action:
+            case Claim():
+                self._patch(workflow, claims.claim(workflow, world.store.id))
+            case Release():
+                self._patch(workflow, claims.release(workflow))
+            case Submit():
+                return self._submit(world, workflow, action)
+            case AnswerRerun(token=token):
+                self._answered[workflow.uid] = token
+                return replace(world, answered=token)
+            case ReportRun():
+                self._report_run(world, workflow)
+            case ReportRefusal(problems=problems):
+                around.metrics.workflow_refused(problems[0].reason)
+                logger.info("a workflow was refused", extra={"workflow": key, "reason": problems[0].reason})
+                around.writer.want(self._subject(world, workflow, OfRefusal(problems)), urgent=True)
+            case ReportLoss(message=message):
+                logger.warning("a workflow is left alone: %s", message, extra={"workflow": key})
+                around.writer.want(self._subject(world, workflow, OfLoss(message)), urgent=True)
+            case ReportHistory():
+                around.writer.want(self._subject(world, workflow, OfHistory()))
+            case Post(type=type_, reason=reason, note=note):
+                self._around.recorder.post(
+                    namespace=workflow.namespace,
+                    name=workflow.name,
+                    uid=workflow.uid,
+                    type=type_,
+                    reason=reason,
+                    note=note,
+                )
+            case Delete():
+                self._delete(workflow)
+            case Validate():
+                raise InternalError("a plan asked twice for a validation")
+            case _:
+                assert_never(action)
+        return world
+
+    def _submit(self, world: World, workflow: WorkflowObject, action: Submit) -> World:
+        around = self._around
+        name = RunName(workflow.key, workflow.uid)
+        if action.token:
+            self._answered[workflow.uid] = action.token
+        key = around.engine.submit(name, action.plan)
+        snapshot = around.engine.snapshot(key)
+        assert snapshot is not None
+        around.runs.record_new(key, name, snapshot.head)
+        logger.info("a workflow was accepted", extra={"workflow": workflow.key})
+        return replace(world, run=around.runs.of(workflow.key)[workflow.uid], answered=action.token or world.answered)
+
+    def _report_run(self, world: World, workflow: WorkflowObject) -> None:
+        assert world.run is not None
+        # The engine may have gone on since the world was gathered.
+        run = self._around.runs.of(workflow.key).get(workflow.uid, world.run)
+        subject = self._subject(world, workflow, OfRun(run.key))
+        self._around.writer.want(subject, urgent=run.head.phase.finished)
+        latest = self._around.runs.of(workflow.key).get(workflow.uid)
+        if latest is not None and latest.head.phase.finished:  # it ended before anybody was listening
+            self._around.writer.touch(workflow.uid, urgent=True)
+
+    def _subject(
+        self, world: World, workflow: WorkflowObject, about: OfRun | OfRefusal | OfLoss | OfHistory
+    ) -> Subject:
+        reported = workflow.reported
+        return Subject(
+            namespace=workflow.namespace,
+            name=workflow.name,
+            uid=workflow.uid,
+            generation=workflow.generation,
+            observed_rerun=world.observed_rerun,
+            token=workflow.wishes.rerun,
+            store=reported.store,
+            least_epoch=reported.store.epoch if reported.store is not None else 0,
+            previous=reported.conditions,
+            about=about,
+        )
+
+    def _patch(self, workflow: WorkflowObject, patch: list[dict[str, Any]]) -> None:
+        """Apply it to the object as we know it; where it is another one by now, look again."""
+        if not patch:
+            return
+        around = self._around
+        try:
+            answer = around.api.patch_workflow(workflow.namespace, workflow.name, patch)
+        except ApiGone:
+            around.cache.remove(workflow.key, workflow.uid)
+            raise _LookAgainSoon from None
+        except (ApiRefused, ApiConflict) as error:
+            newer = parse(around.api.read_workflow(workflow.namespace, workflow.name))
+            if newer.uid == workflow.uid and newer.resource_version == workflow.resource_version:
+                raise  # nothing has changed: it is refused as it is
+            around.cache.put(newer)
+            raise _LookAgainSoon from error
+        metadata = parse(answer)
+        around.cache.amend(
+            workflow.key,
+            workflow.uid,
+            metadata.resource_version,
+            finalizers=metadata.finalizers,
+            annotated=metadata.annotated,
+            claimed_by=metadata.claimed_by,
+            deleting=metadata.deleting,
+        )
+
+    def _delete(self, workflow: WorkflowObject) -> None:
+        logger.info("a workflow has outlived its ttlSecondsAfterFinished", extra={"workflow": workflow.key})
+        try:
+            self._around.api.delete_workflow(workflow.namespace, workflow.name, uid=workflow.uid)
+        except (ApiGone, ApiConflict):
+            return  # gone, or another one has its name

@@ -1,0 +1,252 @@
+"""The operator as a process: what is started in which order, and how it ends.
+
+Order of the start: the state file and its lock, what an earlier life left behind, the probes, the Lease, the engine, and
+only then the watch: nothing that runs depends on the API server. At SIGTERM: no new starts, running attempts may end
+within the grace period, what they did is reported, then everything is let go; at a second SIGTERM the process ends at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from flowweaver.assembly import Assembly, build_engine
+from flowweaver.core.phases import RunPhase
+from flowweaver.engine import SystemClock
+from flowweaver.errors import FlowWeaverError
+from flowweaver.operator.api import Api, configuration, own_namespace
+from flowweaver.operator.composing import Composer
+from flowweaver.operator.http import HttpServer
+from flowweaver.operator.lease import Lease
+from flowweaver.operator.live_stores import LiveStores
+from flowweaver.operator.notices import Listener
+from flowweaver.operator.objects import ObjectCache, parse
+from flowweaver.operator.older_volumes import hold_back
+from flowweaver.operator.queue import WorkQueue
+from flowweaver.operator.reconciler import Reconciler, Surroundings
+from flowweaver.operator.recorder import Recorder
+from flowweaver.operator.run_index import RunIndex
+from flowweaver.operator.settings import Settings
+from flowweaver.operator.status_writer import StatusWriter
+from flowweaver.operator.sweeps import Sweeper
+from flowweaver.operator.watcher import Raw, Watcher
+from flowweaver.telemetry import logs
+from flowweaver.telemetry.metrics import Metrics
+
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""How long a thread may keep the interpreter: beside one that computes, each SQL call waits an interval."""
+
+HEARTBEAT_LIMIT_SECONDS = 60.0
+FLUSH_SECONDS = 10.0
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; gives the exit status: 0 after a clean end, 1 where it could not go on.
+
+    Raises `FlowWeaverError` where it can not begin (a setting is wrong, another process holds the state file, …).
+    """
+    logs.set_up(style=settings.log_format, level=settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    stopping = threading.Event()
+    _stop_on_signals(stopping)
+    with build_engine(settings.state, policy=settings.policy(), workers=settings.workers) as assembly:
+        return Operator(settings, assembly).run(stopping)
+
+
+class Operator:
+    """Everything around one engine."""
+
+    def __init__(self, settings: Settings, assembly: Assembly) -> None:
+        self._settings = settings
+        self._engine, self._store = assembly.engine, assembly.store
+        self._metrics = metrics = Metrics()
+        self._engine_started = False
+        self._accepting = False
+        credentials = configuration()
+        clock = SystemClock()
+        self._api = Api(credentials, meter=metrics)
+        self._cache = ObjectCache()
+        self._queue = WorkQueue(meter=metrics)
+        self._runs = RunIndex(self._store.list_runs())
+        position = self._store.position()
+        self._live = LiveStores(position.id)
+        composer = Composer(engine=self._engine, api=self._api, cache=self._cache, clock=clock)
+        self._writer = StatusWriter(compose=composer.compose, send=composer.send, meter=metrics)
+        name = settings.own_name or socket.gethostname()
+        self._recorder = Recorder(self._api, instance=name, posted=metrics.event_posted)
+        self._lease = Lease(
+            self._api,
+            namespace=settings.own_namespace or own_namespace(),
+            instance=settings.instance,
+            holder=f"{name}_{position.id}",
+        )
+        around = Surroundings(
+            instance=settings.instance,
+            adopt=settings.adopt,
+            policy=settings.policy(),
+            store=self._store,
+            engine=self._engine,
+            api=self._api,
+            cache=self._cache,
+            runs=self._runs,
+            live=self._live,
+            writer=self._writer,
+            recorder=self._recorder,
+            queue=self._queue,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._reconciler = Reconciler(around)
+        self._watcher = Watcher(
+            credentials=credentials, namespaces=settings.namespaces, seen=self._seen, restarted=self._watch_failed
+        )
+        self._sweeper = Sweeper(
+            api=self._api,
+            namespaces=settings.namespaces,
+            cache=self._cache,
+            runs=self._runs,
+            queue=self._queue,
+            watcher=self._watcher,
+            drifted=metrics.drifted,
+        )
+        host, port = settings.http_address()
+        self._http = HttpServer(
+            host=host, port=port, healthy=self.unhealthy, ready=self.unready, metrics=metrics.exposition
+        )
+        self._engine.add_listener(
+            Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder, metrics=metrics)
+        )
+        self._add_gauges()
+
+    def run(self, stopping: threading.Event) -> int:
+        """Start everything, wait, stop everything; gives the exit status."""
+        with ExitStack() as stack:
+            self._http.start()
+            stack.callback(self._http.stop)
+            stack.callback(self._api.close)
+            self._lease.wait(stopping)
+            if stopping.is_set():
+                return 0
+            self._lease.start()
+            stack.callback(self._lease.stop)
+            if not self._settings.adopt:
+                hold_back(self._store, self._api)
+            self._writer.start()
+            self._recorder.start()
+            stack.callback(self._recorder.stop)
+            self._engine.start()
+            self._engine_started = self._accepting = True
+            self._reconciler.start()
+            self._watcher.start()
+            stack.callback(self._watcher.stop)
+            self._sweeper.start()
+            logger.info("the operator has started")
+            failed = self._wait(stopping)
+            self._stop()
+        return 1 if failed else 0
+
+    def _wait(self, stopping: threading.Event) -> bool:
+        """Until it is to stop; gives whether the engine has stopped by itself."""
+        while not stopping.wait(1.0):
+            if self._engine.health().failure:
+                return True
+        return False
+
+    def _stop(self) -> None:
+        logger.info("the operator stops: attempts may end within %g s", self._settings.grace_seconds)
+        self._accepting = False
+        self._sweeper.stop()
+        self._reconciler.stop()
+        self._engine.stop(self._settings.grace_seconds)
+        if not self._writer.stop(FLUSH_SECONDS):
+            logger.warning("not every status was written; the next start does it")
+
+    # ----------------------------------------------------------------------------------------------------- watching
+
+    def _seen(self, kind: str | None, raw: Raw) -> None:
+        """An event of the watch, on its thread."""
+        found = parse(raw)
+        if kind == "DELETED":
+            self._cache.remove(found.key, found.uid)
+            self._reconciler.forget_object(found.uid)
+        else:
+            before = self._cache.put(found, listed=kind is None)
+            self._live.saw(before, found)
+        self._queue.add(found.key)
+
+    def _watch_failed(self, reason: str) -> None:
+        self._metrics.watch_restarted(reason)
+        self._sweeper.soon()
+
+    # ------------------------------------------------------------------------------------------------------- probes
+
+    def unhealthy(self) -> Mapping[str, str]:
+        """What only a restart can mend."""
+        if not self._engine_started:
+            return {}
+        health = self._engine.health()
+        if health.failure:
+            return {"engine": health.failure}
+        silent = time.monotonic() - health.heartbeat_at
+        return {"engine": f"no sign of life for {silent:.0f} s"} if silent > HEARTBEAT_LIMIT_SECONDS else {}
+
+    def unready(self) -> Mapping[str, str]:
+        """Why a new Workflow would not be taken up at once."""
+        wrong = dict(self.unhealthy())
+        if not self._engine_started:
+            return {"engine": "it has not started: another operator of this instance may be at work"}
+        health = self._engine.health()
+        if health.store_error:
+            wrong["store"] = health.store_error
+        elif not (health.accepting and self._accepting):
+            wrong["engine"] = "it starts nothing new"
+        if self._sweeper.kind_missing:
+            wrong["watch"] = "the CRD workflows.flowweaver.io is not there"
+        elif self._watcher.started_at is None:
+            wrong["watch"] = self._watcher.failure or "it has not started"
+        elif not self._sweeper.synced:
+            wrong["watch"] = "it has not shown all Workflows yet"
+        return wrong
+
+    def _add_gauges(self) -> None:
+        metrics, engine = self._metrics, self._engine
+        phases: dict[str, Callable[[], float]] = {
+            phase.value: (lambda phase=phase: self._runs.count(phase))  # type: ignore[misc]
+            for phase in RunPhase
+        }
+        metrics.watch_gauges("flowweaver_workflows", "Workflows of this store.", "phase", phases)
+        metrics.watch_gauge("flowweaver_ready", "Whether /readyz says yes.", lambda: float(not self.unready()))
+        metrics.watch_gauge("flowweaver_workers", "Attempts at once.", lambda: engine.health().workers)
+        metrics.watch_gauge("flowweaver_workers_busy", "Attempts now.", lambda: engine.health().running)
+        metrics.watch_gauge("flowweaver_attempts_abandoned", "Bodies given up.", lambda: engine.health().abandoned)
+        metrics.watch_gauge(
+            "flowweaver_store_commit_seconds", "The last commit's time.", lambda: engine.health().commit_seconds
+        )
+        metrics.watch_gauge("flowweaver_status_waiting", "Statuses to be written.", lambda: len(self._writer))
+        metrics.watch_gauge("flowweaver_objects", "Workflows that the watch has shown.", lambda: len(self._cache))
+        metrics.watch_gauge(
+            "workqueue_longest_running_processor_seconds", "The longest work now.", self._queue.oldest_work_seconds
+        )
+        metrics.watch_gauge("flowweaver_lease_held", "Whether the Lease is ours.", lambda: float(self._lease.held))
+
+
+def _stop_on_signals(stopping: threading.Event) -> None:
+    def stop(number: int, frame: object) -> None:
+        del frame
+        if stopping.is_set():
+            os._exit(128 + number)  # asked twice: at once
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+__all__ = ["FlowWeaverError", "Operator", "serve"]

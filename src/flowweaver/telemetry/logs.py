@@ -1,0 +1,95 @@
+"""Log lines, as text or as JSON, written by a thread of their own: the engine must not wait for a full pipe.
+
+A line is a constant sentence with its particulars in `extra` (`workflow`, `task`, `attempt`, `reason`, …).
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import logging.handlers
+import queue
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+FIELDS = ("workflow", "task", "attempt", "phase", "reason", "seconds")
+"""What a line may carry beside its sentence, in this order."""
+
+MOST_WAITING = 10_000
+"""Lines that wait to be written; more are dropped and counted rather than kept."""
+
+
+def set_up(*, style: str, level: str, stream: TextIO | None = None) -> None:
+    """Log to `stream` (standard error) in `style` "text" or "json". Replaces what was set up before."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    lines: queue.Queue[Any] = queue.Queue(MOST_WAITING)
+    listener = logging.handlers.QueueListener(lines, handler)
+    listener.start()
+    atexit.register(listener.stop)
+    root = logging.getLogger()
+    root.handlers[:] = [_Dropping(lines)]
+    root.setLevel(level.upper())
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that the other side closed
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+def fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    """The particulars of a line."""
+    return {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) not in (None, "")}
+
+
+class TextLines(logging.Formatter):
+    """`2026-01-02T03:04:05.678Z INFO a task has completed workflow=shop/etl task=load`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it where there is one."""
+        particulars = "".join(f" {name}={_shown(value)}" for name, value in fields(record).items())
+        text = f"{_moment(record)} {record.levelname} {record.getMessage()}{particulars}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message has in it."""
+        line: dict[str, Any] = {
+            "time": _moment(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            "logger": record.name,
+            **fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+class _Dropping(logging.handlers.QueueHandler):
+    """Loses lines rather than time."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            return
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The formatter wants the record as it is; only its message is fixed now, since its arguments may change."""
+        record.message = record.getMessage()
+        record.msg, record.args = record.message, None
+        return record
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(char in text for char in ' "=\n') else text
