@@ -83,7 +83,7 @@ class Writer:
             except apsw.BusyError:
                 pass  # a reader looks at it; what could be brought over has been
             except apsw.Error as exc:
-                self._distrust(exc)
+                self._distrust_after_checkpoint(exc)
                 raise translated(exc, self.path) from exc
             finally:
                 if not self._distrusted:
@@ -124,6 +124,10 @@ class Writer:
 
     def _distrust(self, exc: BaseException) -> None:
         self._distrusted = f"{type(exc).__name__}: {exc}"
+
+    def _distrust_after_checkpoint(self, exc: apsw.Error) -> None:
+        if verdict(exc) is not Verdict.RETRY:  # a full disk: the log still has everything
+            self._distrust(exc)
 
     def _rolled_back(self, exc: apsw.Error) -> Exception:
         """Undo what a statement before COMMIT has failed in, and say what follows from it."""
@@ -208,8 +212,7 @@ class Writer:
         try:
             self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as exc:
-            if verdict(exc) is not Verdict.RETRY:
-                self._distrust(exc)
+            self._distrust_after_checkpoint(exc)
 
     def _settle_log(self) -> None:
         """Write the log over itself and sync it. After a failed sync its pages may be right in memory, gone from the

@@ -6,7 +6,9 @@ guess at how that looks. Shared memory is left alone: it is no part of a disk.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import uuid
 from collections import defaultdict
@@ -20,12 +22,14 @@ import apsw
 
 
 class Effect(Enum):
-    """What happens to a write or a sync instead."""
+    """What happens to an operation instead."""
 
     FAIL = "an I/O error; nothing was written"
     FAIL_AFTER = "an I/O error, although all was written or synced"
     FILL = "the disk is full; nothing was written"
     TEAR = "half of it was written, then an I/O error"
+    KILL = "the process is killed instead"
+    KILL_AFTER = "the process is killed as soon as it is done"
     HOLD = "it waits until `Disk.gate` is set, then goes on"
 
 
@@ -34,7 +38,7 @@ class Fault:
     """From the `nth` such operation on, `times` of them have this effect."""
 
     effect: Effect
-    operation: str  # "write", "sync" or "truncate"
+    operation: str  # "read", "write", "sync" or "truncate"
     file: str = "wal"  # "main" or "wal"
     nth: int = 1
     times: int = 1
@@ -108,11 +112,21 @@ class Disk:
             self.held.set()
             self.gate.wait()
             return None
+        if effect is Effect.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
         if effect is Effect.FILL:
             raise apsw.FullError("the test has filled the disk")
         if effect is Effect.FAIL:
             raise apsw.IOError("the test has broken the disk")
         return effect
+
+
+def _finish(effect: Effect | None) -> None:
+    """What comes after the operation itself."""
+    if effect is Effect.KILL_AFTER:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if effect:
+        raise apsw.IOError("the test has broken the disk")
 
 
 def _undo(target: Path, writes: list[Undo]) -> None:
@@ -142,25 +156,27 @@ class _File(apsw.VFSFile):
         self._file = "wal" if flags[0] & apsw.SQLITE_OPEN_WAL else "main"
         super().__init__("", name, flags)
 
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        _finish(self._disk.strike(self._file, "read"))
+        return super().xRead(amount, offset)
+
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         effect = self._disk.strike(self._file, "write")
         size = self.xFileSize()
-        before = self.xRead(min(len(data), max(0, size - offset)), offset) if offset < size else b""
+        before = super().xRead(min(len(data), max(0, size - offset)), offset) if offset < size else b""
         self._disk.unsynced[self._path].append(Undo(offset, before, size))
         super().xWrite(data[: len(data) // 2] if effect is Effect.TEAR else data, offset)
-        if effect:
-            raise apsw.IOError("the test has broken the disk")
+        _finish(effect)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
         self._disk.strike(self._file, "truncate")
         size = self.xFileSize()
         if newsize < size:
-            self._disk.unsynced[self._path].append(Undo(newsize, self.xRead(size - newsize, newsize), size))
+            self._disk.unsynced[self._path].append(Undo(newsize, super().xRead(size - newsize, newsize), size))
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         effect = self._disk.strike(self._file, "sync")
         super().xSync(flags)
         self._disk.unsynced[self._path].clear()
-        if effect:
-            raise apsw.IOError("the test has broken the disk")
+        _finish(effect)

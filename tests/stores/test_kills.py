@@ -1,0 +1,86 @@
+"""A process that is killed at any instant leaves a file that opens, with everything that it had acknowledged."""
+
+from __future__ import annotations
+
+from flowweaver.ports import RunName
+
+COMMIT_FOR_EVER = """
+store = SQLiteStore(path, clock=ManualClock())
+found = store.newest_run("w")
+key = found.key if found else store.create_run(RunName("w"), plan_of("a"), RunHead())
+while True:
+    number = store.position().sequence + 1
+    store.commit(Changes(runs=[RunChanged(key, RunHead(priority=number))]))
+    print(number, flush=True)
+"""
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_after_it(start_program, open_store):
+    for life in range(5):
+        process = start_program(COMMIT_FOR_EVER)
+        for _ in range(20 + 37 * life):
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
+        process.wait()
+        store = open_store()
+        found = store.newest_run("w")
+        assert store.position().sequence in {acknowledged, acknowledged + 1}
+        assert found is not None
+        assert found.head.priority == store.position().sequence
+        assert store.position().epoch == 2 * life + 2
+        store.close()
+
+
+# In forked children, one for each write, sync and truncation of a store that is made and used for the first time.
+KILL_AT_EACH_STEP = """
+from pathlib import Path
+
+def use(at, disk):
+    store = SQLiteStore(at, clock=ManualClock(), vfs=disk.name)
+    key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+    store.commit(Changes(runs=[RunChanged(key, RunHead(priority=1))]))
+    store.close()
+
+def killed_at(at, operation, file, effect, nth):
+    child = os.fork()
+    if child == 0:
+        with Disk() as disk:
+            disk.will(effect, operation, file=file, nth=nth)
+            use(at, disk)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+for operation in ("write", "sync", "truncate"):
+    for file in ("main", "wal"):
+        for effect in (Effect.KILL, Effect.KILL_AFTER):
+            nth = 1
+            while killed_at(at := f"{path}-{operation}-{file}-{effect.name}-{nth}", operation, file, effect, nth):
+                store = SQLiteStore(at, clock=ManualClock())
+                sequence, found = store.position().sequence, store.newest_run("w")
+                assert (found.head.priority if found else 0) == sequence, (at, sequence, found)
+                store.create_run(RunName("v"), plan_of("a"), RunHead())
+                store.close()
+                print(operation, file, sequence, bool(found), flush=True)
+                nth += 1
+"""
+
+
+def test_a_kill_at_any_write_or_sync_of_a_first_start_leaves_a_file_that_opens(run_program):
+    seen = set(run_program(KILL_AT_EACH_STEP).splitlines())
+    for expected in (
+        "write main 0 False",
+        "write wal 0 False",
+        "write wal 0 True",
+        "sync wal 1 True",
+        "sync main 1 True",
+    ):
+        assert expected in seen
+
+
+def test_a_run_whose_process_was_killed_is_unfinished(start_program, open_store):
+    process = start_program(COMMIT_FOR_EVER)
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    assert [stored.name for stored in open_store().unfinished_runs()] == [RunName("w")]
