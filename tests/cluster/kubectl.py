@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Kubectl:
 
     kubeconfig: Path
     namespace: str = ""
+    program: Path | None = None  # None: the one that was built with the API server
 
     def __call__(self, *arguments: str | Path, stdin: object = None, timeout_seconds: float = 100.0) -> str:
         """What it printed; raises `KubectlError`. `stdin` is text, or an object that is given as JSON."""
@@ -39,7 +40,7 @@ class Kubectl:
         """How it ended, whatever its status."""
         where = ["--namespace", self.namespace] if self.namespace else []
         return subprocess.run(
-            [assets.find("kubectl"), "--kubeconfig", self.kubeconfig, *where, *arguments],
+            [self.program or assets.find("kubectl"), "--kubeconfig", self.kubeconfig, *where, *arguments],
             input=stdin if stdin is None or isinstance(stdin, str) else json.dumps(stdin),
             capture_output=True,
             text=True,
@@ -57,4 +58,4 @@ class Kubectl:
 
     def within(self, namespace: str) -> Kubectl:
         """The same, in that namespace."""
-        return Kubectl(self.kubeconfig, namespace)
+        return replace(self, namespace=namespace)

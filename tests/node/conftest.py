@@ -1,0 +1,138 @@
+"""Installations of the chart on a cluster that runs pods: the one that KUBECONFIG names, with the image in IMAGE."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster import assets
+from tests.cluster.kubectl import Kubectl
+
+CHART = assets.ROOT / "charts/flowweaver"
+
+# Read beside the running engine, by the SQLite that the image carries.
+READ_STORE = """
+import apsw, json, sys
+rows = apsw.Connection("/var/lib/flowweaver/state.db", flags=apsw.SQLITE_OPEN_READONLY).execute(sys.argv[1])
+print(json.dumps(list(rows)))
+"""
+
+
+def program(name: str) -> Path:
+    found = shutil.which(name)
+    assert found, f"{name} must be on PATH"
+    return Path(found)
+
+
+@dataclass(slots=True)
+class Release:
+    """One release of the chart, in a namespace of its own that enforces the restricted profile."""
+
+    name: str
+    namespace: str
+    kubectl: Kubectl
+    installed_at: float = field(default_factory=time.time)
+
+    @property
+    def pod(self) -> str:
+        """The pod's name: the same for each pod that follows another."""
+        return f"{self.name}-0"
+
+    def install(self, values: dict[str, Any]) -> None:
+        """`helm install` of the image under test; returns when helm does, the pod may still be starting."""
+        image, _, tag = os.environ.get("IMAGE", "flowweaver-operator:e2e").rpartition(":")
+        defaults = {"fullnameOverride": self.name, "image": {"repository": image, "tag": tag}}
+        self.installed_at = time.time()
+        helm("install", self.name, CHART, "--namespace", self.namespace, "--values", "-", stdin={**defaults, **values})
+
+    def await_ready(self) -> None:
+        """Wait until its pod is ready."""
+        self.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=180s", timeout_seconds=200)
+
+    def read(self, query: str) -> list[list[Any]]:
+        """What its store answers to a query, while the engine runs."""
+        return json.loads(self.kubectl("exec", self.pod, "--", "python3", "-c", READ_STORE, query))
+
+    def remove(self) -> None:
+        """`helm uninstall`, and the namespace with the claim."""
+        helm("uninstall", self.name, "--namespace", self.namespace, "--ignore-not-found", "--wait", "--timeout", "120s")
+        self.kubectl("delete", "namespace", self.namespace, "--wait", "--timeout=120s", timeout_seconds=150)
+
+
+def helm(*arguments: object, stdin: object = None) -> str:
+    ended = subprocess.run(
+        [program("helm"), *map(str, arguments)],
+        input=None if stdin is None else json.dumps(stdin),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert ended.returncode == 0, f"helm {' '.join(map(str, arguments))}\n{ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Kubectl:
+    """Kubectl as whoever KUBECONFIG is."""
+    return Kubectl(Path(os.environ["KUBECONFIG"]), program=program("kubectl"))
+
+
+@pytest.fixture(scope="module")
+def new_release(cluster: Kubectl) -> Iterator[Callable[[str], Release]]:
+    made: list[Release] = []
+
+    def make(name: str) -> Release:
+        namespace = f"{name}-{secrets.token_hex(3)}"
+        cluster("create", "namespace", namespace)
+        cluster("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        made.append(Release(name, namespace, cluster.within(namespace)))
+        return made[-1]
+
+    yield make
+    # Workflows first, while there is an operator that lets them go; the CRDs, which a release keeps, last.
+    cluster.run("delete", "workflows.flowweaver.io", "--all", "--all-namespaces", "--timeout=60s")
+    for release in reversed(made):
+        release.remove()
+    cluster.run("delete", "crd", "workflows.flowweaver.io", "--timeout=60s")
+
+
+@pytest.fixture(scope="module")
+def release(new_release: Callable[[str], Release]) -> Release:
+    """The chart with shell bodies on, so that tasks can leave traces."""
+    release = new_release("flowweaver")
+    release.install({"workers": 4, "unsafeBodies": ["shell"], "graceSeconds": 5})
+    return release
+
+
+@pytest.fixture
+def workflows(cluster: Kubectl) -> Iterator[Kubectl]:
+    """Kubectl in a fresh namespace for Workflows, in which there is no operator."""
+    name = f"workflows-{secrets.token_hex(3)}"
+    cluster("create", "namespace", name)
+    yield cluster.within(name)
+    cluster("delete", "namespace", name, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the pods and their logs when a test failed."""
+    report = yield
+    if report.failed and os.environ.get("KUBECONFIG"):
+        for command in (
+            ["get", "pods,pvc,workflows.flowweaver.io", "-A", "-o", "wide"],
+            ["get", "events", "-A", "--sort-by=.lastTimestamp"],
+            ["logs", "-A", "-l", "app.kubernetes.io/part-of=flowweaver", "--tail=60", "--prefix"],
+        ):
+            told = subprocess.run(["kubectl", *command], capture_output=True, text=True, check=False, timeout=30)
+            report.sections.append((f"kubectl {' '.join(command)}", (told.stdout + told.stderr)[-6000:]))
+    return report
