@@ -74,9 +74,8 @@ def manifest(folder: Path) -> Callable[..., str]:
     def write(tasks: str, name: str = "probe", more: str = "") -> str:
         file = folder / f"{name}.yaml"
         lines = "".join(f"    {line}\n" for line in tasks.strip("\n").splitlines())
-        file.write_text(
-            f"apiVersion: flowweaver.io/v1alpha1\nkind: Workflow\nmetadata: {{name: {name}}}\nspec:\n{more}  tasks:\n{lines}"
-        )
+        head = f"apiVersion: flowweaver.io/v1alpha1\nkind: Workflow\nmetadata: {{name: {name}}}\n"
+        file.write_text(f"{head}spec:\n{more}  tasks:\n{lines}")
         return file.name
 
     return write

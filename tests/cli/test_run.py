@@ -52,9 +52,7 @@ def test_a_failed_workflow_exits_1_and_names_the_task(flowweaver, manifest):
 
 
 def test_an_invalid_workflow_exits_2_with_file_line_and_field_and_runs_nothing(flowweaver, manifest, folder):
-    file = manifest(
-        "- name: first\n  shell: {script: touch ran}\n- name: second\n  dependsOn: [nobody]\n  value: 1\n"
-    )
+    file = manifest("- name: first\n  shell: {script: touch ran}\n- name: second\n  dependsOn: [nobody]\n  value: 1\n")
 
     result = flowweaver("run", file)
 
@@ -168,7 +166,9 @@ def test_functions_beside_the_manifest_are_found(flowweaver, manifest, folder):
 
 
 def test_two_runs_without_a_state_file_have_different_identities(flowweaver, manifest):
-    file = manifest("- name: who\n  value: ${workflow.uid}\n", more="  outputs: [{name: uid, value: '${tasks.who.result}'}]\n")
+    file = manifest(
+        "- name: who\n  value: ${workflow.uid}\n", more="  outputs: [{name: uid, value: '${tasks.who.result}'}]\n"
+    )
 
     first, second = (json.loads(flowweaver("run", file, "-o", "json").stdout)["status"]["outputs"] for _ in range(2))
 

@@ -17,12 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's own) and give its exit status."""
     try:
         from flowweaver.cli.application import application
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
-            raise
-        print(f"flowweaver: {error.name} is missing: pip install 'flowweaver-operator[cli]'", file=sys.stderr)
-        return 2
-    try:
+
         application(arguments, prog_name="flowweaver")
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
@@ -33,4 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FlowWeaverError as error:
         print(f"flowweaver: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
+            raise
+        print(f"flowweaver: {error.name} is missing: pip install 'flowweaver-operator[cli]'", file=sys.stderr)
+        return 2
     return 0

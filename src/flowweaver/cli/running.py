@@ -83,7 +83,7 @@ def run(
 def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
     from rich.console import Console
 
-    from flowweaver.cli.engines import open_engine
+    from flowweaver.assembly import build_engine
     from flowweaver.cli.progress import Progress
     from flowweaver.cli.sessions import Session
     from flowweaver.core.events import Shutdown
@@ -94,8 +94,8 @@ def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: boo
     wish = accepted.workflow.spec.shutdown
     # Where the result is for a program, everything else goes to stderr.
     progress = Progress(Console(stderr=quiet, highlight=False), plan)
-    with open_engine(state=state, policy=Policy.permissive(), workers=workers) as engine:
-        snapshot, number = Session(engine, plan, progress, state).run(Shutdown(wish) if wish else None)
+    with build_engine(state, policy=Policy.permissive(), workers=workers) as assembly:
+        snapshot, number = Session(assembly.engine, plan, progress, state).run(Shutdown(wish) if wish else None)
     progress.end(snapshot.head)
     if number and not snapshot.head.phase.finished:
         again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
