@@ -39,7 +39,7 @@ WORKERS = 3
 
 @st.composite
 def plans(draw: st.DrawFn) -> RunPlan:
-    """Random graphs of up to eight tasks, with random policies; edges go from any place to any later one in a shuffle."""
+    """Random graphs of up to eight tasks, with random policies; edges follow a random order of the tasks."""
     size = draw(st.integers(1, 8))
     order = draw(st.permutations(range(size)))
     tasks: dict[int, TaskPlan] = {}

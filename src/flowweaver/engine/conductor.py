@@ -202,7 +202,6 @@ class Conductor:
         run, first, events = self._unwritten.popleft()
         names = run.graph.names[first : first + ROWS_A_TURN]
         self._insist(lambda: self._store.create_tasks(run.key, first, names))
-        self.position = self._insist(self._store.position)
         if first + ROWS_A_TURN < len(run.graph.names):
             self._unwritten.append((run, first + ROWS_A_TURN, events))
             return []
