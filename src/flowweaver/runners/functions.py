@@ -53,15 +53,13 @@ def call(wanted: Call, cancellation: Cancellation) -> bytes:
 
 
 def check_function(function: str, policy: Policy) -> tuple[str, str]:
-    """The module and the attribute that `function` names, where the policy allows the module; raises `Refused`."""
-    module, colon, path = function.partition(":")
-    if not (colon and module and path):
+    """The module and the name in it that `function` says, where the policy allows the module; raises `Refused`."""
+    module, _, name = function.partition(":")
+    if not module or not name.isidentifier():
         raise Refused(Reason.TASK_FAILED, f'python.function is "{function}": write it as package.module:name')
     if not policy.allows_function(module):
         raise _not_allowed(function, module, policy)
-    if any(part.startswith("__") for part in path.split(".")):
-        raise Refused(Reason.BODY_NOT_ALLOWED, f'python.function "{function}" reaches into internals: name a function')
-    return module, path
+    return module, name
 
 
 def _not_allowed(function: str, module: str, policy: Policy) -> Refused:
@@ -92,33 +90,36 @@ def _callable(wanted: Call) -> Iterator[Callable[..., Any]]:
 
 def _imported(function: str, policy: Policy) -> Callable[..., Any]:
     """The function itself. It must be defined in an allowed module too: an allowed one may have imported `os`."""
-    module, path = check_function(function, policy)
+    module_name, name = check_function(function, policy)
+    module = _module(module_name, function)
     try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name and (module == exc.name or module.startswith(f"{exc.name}.")):
-            raise Refused(
-                Reason.TASK_FAILED,
-                f'python.function "{function}": there is no module "{exc.name}" here: '
-                "check the spelling, and that it is installed where this runs",
-                error_type="ModuleNotFoundError",
-            ) from exc
-        raise
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as exc:
-            raise Refused(
-                Reason.TASK_FAILED,
-                f'python.function "{function}": "{part}" is not there: check the spelling',
-                error_type="AttributeError",
-            ) from exc
+        found = getattr(module, name)
+    except AttributeError as exc:
+        raise Refused(
+            Reason.TASK_FAILED,
+            f'python.function "{function}": the module has no "{name}": check the spelling',
+            error_type="AttributeError",
+        ) from exc
     if not callable(found):
         raise Refused(Reason.TASK_FAILED, f'python.function "{function}" is no function but a {type(found).__name__}')
     home = getattr(found, "__module__", None) or ""
     if not policy.allows_function(home):
         raise _not_allowed(function, home, policy)
     return found  # type: ignore[no-any-return]  # it is callable, as was just seen
+
+
+def _module(name: str, function: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if not exc.name or not f"{name}.".startswith(f"{exc.name}."):
+            raise  # something that the module imports is missing: that is the module's own error
+        raise Refused(
+            Reason.TASK_FAILED,
+            f'python.function "{function}": there is no module "{exc.name}" here: '
+            "check the spelling, and that it is installed where this runs",
+            error_type="ModuleNotFoundError",
+        ) from exc
 
 
 # --------------------------------------------------------------------------------------------------- its parameters

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from flowweaver.policy import Policy
 from flowweaver.ports import Runner
+from flowweaver.runners.http import HttpRunner
 from flowweaver.runners.python import run_python
 from flowweaver.runners.shell import run_shell
 from flowweaver.runners.values import run_outputs, run_value
@@ -21,6 +22,7 @@ def runners_for(policy: Policy, now: Callable[[], float]) -> Mapping[str, Runner
             "value": run_value,
             "outputs": run_outputs,
             "wait": partial(run_wait, now=now),
+            "http": HttpRunner(policy),
             "python": partial(run_python, policy=policy),
             "shell": partial(run_shell, policy=policy),
         }

@@ -9,14 +9,13 @@ from typing import Any
 
 from flowweaver.core.events import Completed, Deferred, Outcome
 from flowweaver.expressions import scope_of
+from flowweaver.manifest import durations
 from flowweaver.ports import Attempt
 from flowweaver.runners.failures import Refused, failure_of
 from flowweaver.runners.fields import bad_field, rendered
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _LONGEST_SECONDS = 10 * 366 * 86400.0
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
+_FRACTION = re.compile(r"\d{1,12}\.\d{1,9}s\Z")
 
 
 def run_wait(attempt: Attempt, now: Callable[[], float]) -> Outcome:
@@ -34,22 +33,23 @@ def run_wait(attempt: Attempt, now: Callable[[], float]) -> Outcome:
 
 
 def _seconds(text: Any) -> float:
-    if isinstance(text, str) and text:
-        parts = _PART.findall(text)
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-        if "".join(number + unit for number, unit in parts) == text and seconds <= _LONGEST_SECONDS:
-            return seconds
-    raise bad_field(
-        "wait.duration", f"{text!r:.100} is no duration of at most ten years: write it as 90s, 5m, 1h30m or 250ms"
-    )
+    if not isinstance(text, str):
+        raise bad_field("wait.duration", f"{text!r:.100} is no duration: {durations.HINT}")
+    try:
+        # What an expression calculates comes with a fraction: 0.25s.
+        seconds = float(text[:-1]) if _FRACTION.match(text) else durations.seconds(text)
+    except ValueError as exc:
+        raise bad_field("wait.duration", str(exc)) from exc
+    if seconds > _LONGEST_SECONDS:
+        raise bad_field("wait.duration", f"{durations.quoted(text)} is longer than ten years")
+    return seconds
 
 
 def _instant(text: Any) -> float:
-    if isinstance(text, str) and _INSTANT.match(text):
-        try:
-            return dt.datetime.fromisoformat(text.upper()).timestamp()
-        except (ValueError, OverflowError):
-            pass
-    raise bad_field(
-        "wait.until", f"{text!r:.100} is no instant: write it as RFC 3339 has it, such as 2030-01-31T08:00:00Z"
-    )
+    try:
+        instant = dt.datetime.fromisoformat(text)
+        if instant.tzinfo is not None:
+            return instant.timestamp()
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise bad_field("wait.until", f"{text!r:.100} is no instant in RFC 3339: write one such as 2030-01-01T00:00:00Z")
