@@ -106,19 +106,7 @@ class Forget:
     run: int
 
 
-Action = (
-    Validate
-    | Claim
-    | Release
-    | Submit
-    | Ask
-    | AnswerRerun
-    | ReportRun
-    | ReportRefusal
-    | ReportLoss
-    | ReportHistory
-    | Post
-    | Delete
-    | LookAgain
-    | Forget
-)
+Write = Claim | Release | ReportRun | ReportRefusal | ReportLoss | ReportHistory | Post | Delete
+"""What ends at the API server."""
+
+Action = Validate | Submit | Ask | AnswerRerun | LookAgain | Forget | Write

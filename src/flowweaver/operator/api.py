@@ -1,7 +1,7 @@
 """The few calls that the operator makes to the API server itself, over the official client's configuration and pool.
 
-Watching is kopf's business. Every failure comes out as one of the errors here, named by what follows from it; nothing is
-repeated here, since who calls knows better when a repetition makes sense.
+Watching is kopf's business. Every failure comes out as one of the errors here, named by what follows from it; nothing
+is repeated here, since who calls knows better when a repetition makes sense.
 """
 
 from __future__ import annotations
@@ -40,35 +40,35 @@ class ApiError(FlowWeaverError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class ApiUnreachable(ApiError):
+class ApiUnreachableError(ApiError):
     """It can not be reached, or did not answer in time. Whether a write happened is unknown."""
 
 
-class ApiBusy(ApiError):
+class ApiBusyError(ApiError):
     """It is overloaded or failing (429, 5xx): the same request may succeed later."""
 
 
-class ApiConflict(ApiError):
+class ApiConflictError(ApiError):
     """The object has changed meanwhile (409): look again."""
 
 
-class ApiGone(ApiError):
+class ApiGoneError(ApiError):
     """The object is not there (404)."""
 
 
-class ApiKindMissing(ApiError):
+class ApiKindMissingError(ApiError):
     """The CRD is not there (404 without an object): nothing follows for any object."""
 
 
-class ApiForbidden(ApiError):
+class ApiForbiddenError(ApiError):
     """RBAC or admission refuses it (401, 403)."""
 
 
-class ApiRefused(ApiError):
+class ApiRefusedError(ApiError):
     """The request can never succeed as it is (422 and other 4xx): a test of a patch failed, or a rule refuses it."""
 
 
-class ApiTooLarge(ApiError):
+class ApiTooLargeError(ApiError):
     """The object would become larger than the API server stores (413, or etcd's own limit)."""
 
 
@@ -89,10 +89,10 @@ def configuration() -> Configuration:
     """Where the API server is and who we are: the pod's service account, else `KUBECONFIG`. Raises `UserError`."""
     found = Configuration()
     try:
-        load_incluster_config(client_configuration=found)
+        load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
     except ConfigException:
         try:
-            load_kube_config(client_configuration=found)
+            load_kube_config(client_configuration=found)  # type: ignore[no-untyped-call]
         except ConfigException as error:
             raise UserError(
                 f"no Kubernetes: there is no service account here, and no usable KUBECONFIG ({error})"
@@ -125,11 +125,11 @@ class Api:
     # ---------------------------------------------------------------------------------------------------- workflows
 
     def read_workflow(self, namespace: str, name: str) -> dict[str, Any]:
-        """The whole object; raises `ApiGone` where it is not there."""
+        """The whole object; raises `ApiGoneError` where it is not there."""
         return self.call("GET", _workflow(namespace, name))
 
     def patch_workflow(self, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Apply a JSON patch; gives the new metadata. A failed test is `ApiRefused`."""
+        """Apply a JSON patch; gives the new metadata. A failed test is `ApiRefusedError`."""
         return self.call("PATCH", _workflow(namespace, name), patch, accept=_METADATA)
 
     def patch_status(self, namespace: str, name: str, body: bytes) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Api:
         return self.call("PATCH", _workflow(namespace, name) + "/status", body, accept=_METADATA)
 
     def delete_workflow(self, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly this object; another one of its name is an `ApiConflict`."""
+        """Delete exactly this object; another one of its name is an `ApiConflictError`."""
         preconditions = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         self.call("DELETE", _workflow(namespace, name), preconditions)
 
@@ -166,7 +166,9 @@ class Api:
         *,
         accept: str = "application/json",
     ) -> dict[str, Any]:
-        """One request, one answer. Bodies that are lists or bytes of a PATCH are JSON patches, mappings merge patches."""
+        """One request, one answer. Bodies that are lists or bytes of a PATCH are JSON patches, mappings merge
+        patches.
+        """
         headers = {"Accept": accept, "User-Agent": FIELD_MANAGER, **self._authorization()}
         if body is not None:
             headers["Content-Type"] = _content_type(method, body)
@@ -187,7 +189,7 @@ class Api:
             )
             code = response.status
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiUnreachable(f"{method} {path}: {_plain(error)}") from error
+            raise ApiUnreachableError(f"{method} {path}: {_plain(error)}") from error
         finally:
             self._meter.requested(method, code, time.monotonic() - began)
         if code >= 400:
@@ -221,12 +223,18 @@ def _failure(method: str, path: str, response: urllib3.BaseHTTPResponse) -> ApiE
     message = f"{method} {path}: {code}: {text[:1000]}"
     after = _seconds(response.headers.get("Retry-After", ""))
     if code == 413 or "request is too large" in text or "trying to send message larger than max" in text:
-        return ApiTooLarge(message, status=code)
+        return ApiTooLargeError(message, status=code)
     if code == 404 and not named:
-        return ApiKindMissing(message, status=code)
-    kind = {401: ApiForbidden, 403: ApiForbidden, 404: ApiGone, 409: ApiConflict, 429: ApiBusy}.get(code)
+        return ApiKindMissingError(message, status=code)
+    kind = {
+        401: ApiForbiddenError,
+        403: ApiForbiddenError,
+        404: ApiGoneError,
+        409: ApiConflictError,
+        429: ApiBusyError,
+    }.get(code)
     if kind is None:
-        kind = ApiBusy if code >= 500 else ApiRefused
+        kind = ApiBusyError if code >= 500 else ApiRefusedError
     return kind(message, status=code, retry_after_seconds=after)
 
 

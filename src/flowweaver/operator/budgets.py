@@ -1,7 +1,7 @@
 """How much may be written to the API server: writes and bytes a second, less of both where it struggles.
 
-A bucket fills with time and may be overdrawn by one write; who overdrew it waits until it is level again. An overloaded or
-slow API server halves the rates, each good answer gives a little back.
+A bucket fills with time and may be overdrawn by one write; who overdrew it waits until it is level again. An overloaded
+or slow API server halves the rates, each good answer gives a little back.
 """
 
 from __future__ import annotations

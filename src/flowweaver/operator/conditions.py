@@ -1,7 +1,8 @@
 """What each standing of a workflow says in each condition: one table, from which the docs draw theirs.
 
-Conditions are the contract; `status.phase` is there for columns. The words follow kstatus, so that `helm --wait`, Flux and
-their like see a workflow as current when it has completed, as failed when it can go no further, as in progress else.
+Conditions are the contract; `status.phase` is there for columns. The words follow kstatus, so that `helm --wait`, Flux
+and their like see a workflow as current when it has completed, as failed when it can go no further, as in progress
+else.
 """
 
 from __future__ import annotations
@@ -122,12 +123,17 @@ def conditions(
                 "type": kind,
                 "status": says.status,
                 "reason": says.reason or reason or standing.capitalize(),
-                "message": bounded(message, LONGEST_MESSAGE),
+                "message": bounded(message, LONGEST_MESSAGE) if kind in _speaks(standing) else "",
                 "observedGeneration": generation,
                 "lastTransitionTime": old["lastTransitionTime"] if same else timestamp(now),
             }
         )
     return found
+
+
+def _speaks(standing: Standing) -> tuple[str, ...]:
+    """Which conditions carry the message."""
+    return ("Accepted", "Finished", "Stalled") if standing is Standing.INVALID else ("Finished", "Succeeded", "Stalled")
 
 
 def timestamp(seconds: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -30,7 +30,9 @@ class HttpServer:
         ready: Callable[[], Mapping[str, str]],
         metrics: Callable[[], bytes],
     ) -> None:
-        """`healthy` and `ready` give what is wrong, by name; nothing where all is well. An empty host is every address."""
+        """`healthy` and `ready` give what is wrong, by name; nothing where all is well. An empty host is every
+        address.
+        """
         self._host = host or None
         self._wanted_port = port
         self._healthy = healthy
@@ -77,7 +79,7 @@ class HttpServer:
             await runner.cleanup()
 
     @staticmethod
-    def _answer(check: Callable[[], Mapping[str, str]]) -> Callable[[web.Request], object]:
+    def _answer(check: Callable[[], Mapping[str, str]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.Response:
             del request
             wrong = check()

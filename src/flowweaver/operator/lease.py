@@ -1,7 +1,8 @@
 """A Lease an instance: it warns, and holds back a second start. It fences nothing.
 
-What excludes a second engine is the lock on the state file, and what refuses its reports is the API server; an engine that
-lives through an hour without the API server can not depend on a Lease. So a Lease that can not be read holds back nobody.
+What excludes a second engine is the lock on the state file, and what refuses its reports is the API server; an engine
+that lives through an hour without the API server can not depend on a Lease. So a Lease that can not be read holds back
+nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from flowweaver.operator.api import Api, ApiConflict, ApiError, ApiGone, ApiKindMissing
+from flowweaver.operator.api import Api, ApiConflictError, ApiError, ApiGoneError, ApiKindMissingError
 from flowweaver.operator.names import LEASE_PREFIX
 from flowweaver.operator.objects import instant
 
@@ -42,12 +43,8 @@ class Lease:
                 return
             if other != self._warned:
                 self._warned = other
-                logger.warning(
-                    'another operator of this instance is at work (%s, Lease %s/%s): waiting; give one of them another "--instance"',
-                    other,
-                    self._namespace,
-                    self._name,
-                )
+                where = f"Lease {self._namespace}/{self._name}"
+                logger.warning("another operator of this instance is at work (%s, %s): waiting for it", other, where)
             stopping.wait(POLL_SECONDS)
 
     def start(self) -> None:
@@ -82,15 +79,14 @@ class Lease:
             if other and other != self._warned:
                 self._warned = other
                 logger.error(
-                    "another operator of this instance has taken the Lease (%s); both go on, each with its own Workflows",
-                    other,
+                    "another operator of this instance has taken the Lease (%s): give one another --instance", other
                 )
 
     def _try(self) -> str:
         """Take or renew it; gives who else has it, empty where nobody has or it can not be told."""
         try:
             return self._take()
-        except ApiConflict:
+        except ApiConflictError:
             return self._warned  # somebody was quicker; the next look tells who
         except ApiError as error:
             logger.debug("the Lease could not be taken: %s", error)
@@ -99,7 +95,7 @@ class Lease:
     def _take(self) -> str:
         try:
             lease = self._api.call("GET", self._path)
-        except (ApiGone, ApiKindMissing):
+        except (ApiGoneError, ApiKindMissingError):
             self._api.call("POST", self._collection, self._body({}, self._holder))
             self.held = True
             return ""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from flowweaver.core.phases import RunPhase, TaskPhase
-from flowweaver.operator.actions import EventType
+from flowweaver.operator.actions import EventType, Post
 from flowweaver.operator.names import CANCELLED, COMPLETED, FAILED
 from flowweaver.operator.queue import WorkQueue
 from flowweaver.operator.recorder import Recorder
@@ -47,7 +47,7 @@ class Listener:
             if isinstance(notice, RunNotice):
                 touched[uid] = touched[uid] or notice.head.phase.finished
                 self._run(notice)
-            else:
+            elif not notice.task.startswith("("):  # an internal one
                 self._task(notice)
         for uid, finished in touched.items():
             self._writer.touch(uid, urgent=finished)
@@ -70,7 +70,7 @@ class Listener:
         namespace, _, name = workflow.partition("/")
         kind, reason = _EVENTS[head.phase]
         note = head.message or f"the workflow has {_ended(head.phase)}"
-        self._recorder.post(namespace=namespace, name=name, uid=notice.name.run_id, type=kind, reason=reason, note=note)
+        self._recorder.post(namespace, name, notice.name.run_id, Post(kind, reason, note))
 
     def _task(self, notice: TaskNotice) -> None:
         before, state = notice.before, notice.state

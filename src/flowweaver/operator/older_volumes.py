@@ -1,7 +1,7 @@
 """Holds back, before the engine starts, runs of which more has been reported than this volume knows.
 
-Such a volume is a backup: going on from it would run again what has been done since. Only the API server can tell, and it
-is asked briefly: an engine must be able to start without it.
+Such a volume is a backup: going on from it would run again what has been done since. Only the API server can tell, and
+it is asked briefly: an engine must be able to start without it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from flowweaver.core.changes import Changes, RunChanged
 from flowweaver.core.phases import RunPhase
-from flowweaver.operator.api import Api, ApiError, ApiGone
+from flowweaver.operator.api import Api, ApiError, ApiGoneError
 from flowweaver.operator.objects import parse
 from flowweaver.ports import Store
 
@@ -29,7 +29,7 @@ def hold_back(store: Store, api: Api) -> int:
         namespace, _, name = run.name.workflow.partition("/")
         try:
             workflow = parse(api.read_workflow(namespace, name))
-        except ApiGone:
+        except ApiGoneError:
             continue
         except ApiError as error:
             logger.debug("it can not be told whether this volume is older than what was reported: %s", error)

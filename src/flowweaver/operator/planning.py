@@ -311,6 +311,6 @@ def _older(workflow: WorkflowObject) -> str:
     reported = workflow.reported.store
     shown = f" (commit {reported.sequence})" if reported else ""
     return (
-        f"this volume is older than what has been reported{shown}, and nothing runs twice by itself: set spec.rerun to a "
-        'new word to go on from what the volume knows, or delete it; "--adopt" of the operator goes on with all such'
+        f"this volume is older than what has been reported{shown}, and nothing runs twice by itself: set spec.rerun to "
+        'a new word to go on from what the volume knows, or delete it; "--adopt" of the operator goes on with all such'
     )

@@ -1,7 +1,8 @@
 """The keys that wait to be reconciled: each at most once, none on two threads at a time.
 
-The semantics are those of the work queue that Kubernetes controllers share: a key that is added while it is being worked
-on is worked on again afterwards, a delayed key comes at its time, and a key that fails comes back later each time.
+The semantics are those of the work queue that Kubernetes controllers share: a key that is added while it is being
+worked on is worked on again afterwards, a delayed key comes at its time, and a key that fails comes back later each
+time.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class WorkQueue:
                 self._changed.wait(self._pause(now, deadline))
 
     def done(self, key: str) -> None:
-        """This thread is through with it."""
+        """Whoever took it is through with it."""
         with self._changed:
             since = self._working.pop(key)
             self._meter.ended(self._clock() - since)

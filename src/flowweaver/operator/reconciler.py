@@ -34,8 +34,9 @@ from flowweaver.operator.actions import (
     ReportRun,
     Submit,
     Validate,
+    Write,
 )
-from flowweaver.operator.api import Api, ApiConflict, ApiError, ApiGone, ApiRefused
+from flowweaver.operator.api import Api, ApiConflictError, ApiError, ApiGoneError, ApiRefusedError
 from flowweaver.operator.live_stores import LiveStores
 from flowweaver.operator.objects import ObjectCache, WorkflowObject, parse
 from flowweaver.operator.planning import plan
@@ -190,7 +191,7 @@ class Reconciler:
         namespace, _, name = key.partition("/")
         try:
             found = parse(self._around.api.read_workflow(namespace, name))
-        except ApiGone:
+        except ApiGoneError:
             return None
         self._around.cache.put(found)
         return found
@@ -222,53 +223,51 @@ class Reconciler:
             case Forget(run=run):
                 around.engine.forget(run)
                 self.forget_object(around.runs.remove(key, run))
-                return world
             case Ask(event=event):
                 if isinstance(event, RerunRequested) and workflow is not None:
                     self._spent_shutdown[workflow.uid] = workflow.wishes.shutdown
                 around.engine.request(event)
-                return world
             case LookAgain(seconds=seconds):
                 around.queue.add_after(key, max(seconds, 0.01))
-                return world
-        assert workflow is not None
+            case Submit():
+                assert workflow is not None
+                return self._submit(world, workflow, action)
+            case AnswerRerun(token=token):
+                assert workflow is not None
+                self._answered[workflow.uid] = token
+                return replace(world, answered=token)
+            case Validate():
+                raise InternalError("a plan asked twice for a validation")
+            case _:
+                assert workflow is not None
+                self._write(world, workflow, action)
+        return world
+
+    def _write(self, world: World, workflow: WorkflowObject, action: Write) -> None:
+        """Do what ends at the API server."""
+        around = self._around
         match action:
             case Claim():
                 self._patch(workflow, claims.claim(workflow, world.store.id))
             case Release():
                 self._patch(workflow, claims.release(workflow))
-            case Submit():
-                return self._submit(world, workflow, action)
-            case AnswerRerun(token=token):
-                self._answered[workflow.uid] = token
-                return replace(world, answered=token)
             case ReportRun():
                 self._report_run(world, workflow)
             case ReportRefusal(problems=problems):
                 around.metrics.workflow_refused(problems[0].reason)
-                logger.info("a workflow was refused", extra={"workflow": key, "reason": problems[0].reason})
+                logger.info("a workflow was refused", extra={"workflow": workflow.key, "reason": problems[0].reason})
                 around.writer.want(self._subject(world, workflow, OfRefusal(problems)), urgent=True)
             case ReportLoss(message=message):
-                logger.warning("a workflow is left alone: %s", message, extra={"workflow": key})
+                logger.warning("a workflow is left alone: %s", message, extra={"workflow": workflow.key})
                 around.writer.want(self._subject(world, workflow, OfLoss(message)), urgent=True)
             case ReportHistory():
                 around.writer.want(self._subject(world, workflow, OfHistory()))
-            case Post(type=type_, reason=reason, note=note):
-                self._around.recorder.post(
-                    namespace=workflow.namespace,
-                    name=workflow.name,
-                    uid=workflow.uid,
-                    type=type_,
-                    reason=reason,
-                    note=note,
-                )
+            case Post():
+                around.recorder.post(workflow.namespace, workflow.name, workflow.uid, action)
             case Delete():
                 self._delete(workflow)
-            case Validate():
-                raise InternalError("a plan asked twice for a validation")
             case _:
                 assert_never(action)
-        return world
 
     def _submit(self, world: World, workflow: WorkflowObject, action: Submit) -> World:
         around = self._around
@@ -304,7 +303,7 @@ class Reconciler:
             observed_rerun=world.observed_rerun,
             token=workflow.wishes.rerun,
             store=reported.store,
-            least_epoch=reported.store.epoch if reported.store is not None else 0,
+            least_epoch=reported.store.epoch if reported.store and reported.store.id == world.store.id else 0,
             previous=reported.conditions,
             about=about,
         )
@@ -316,10 +315,10 @@ class Reconciler:
         around = self._around
         try:
             answer = around.api.patch_workflow(workflow.namespace, workflow.name, patch)
-        except ApiGone:
+        except ApiGoneError:
             around.cache.remove(workflow.key, workflow.uid)
             raise _LookAgainSoon from None
-        except (ApiRefused, ApiConflict) as error:
+        except (ApiRefusedError, ApiConflictError) as error:
             newer = parse(around.api.read_workflow(workflow.namespace, workflow.name))
             if newer.uid == workflow.uid and newer.resource_version == workflow.resource_version:
                 raise  # nothing has changed: it is refused as it is
@@ -340,5 +339,5 @@ class Reconciler:
         logger.info("a workflow has outlived its ttlSecondsAfterFinished", extra={"workflow": workflow.key})
         try:
             self._around.api.delete_workflow(workflow.namespace, workflow.name, uid=workflow.uid)
-        except (ApiGone, ApiConflict):
+        except (ApiGoneError, ApiConflictError):
             return  # gone, or another one has its name

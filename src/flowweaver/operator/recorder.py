@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flowweaver.operator.actions import EventType
-from flowweaver.operator.api import Api, ApiError, ApiForbidden, ApiGone, ApiRefused
+from flowweaver.operator.actions import Post
+from flowweaver.operator.api import Api, ApiError, ApiForbiddenError, ApiGoneError, ApiRefusedError
 from flowweaver.operator.conditions import bounded
 from flowweaver.operator.names import API_VERSION
 
@@ -34,9 +34,7 @@ class _Event:
     namespace: str
     name: str
     uid: str
-    type: EventType
-    reason: str
-    note: str
+    post: Post
     at: float
 
 
@@ -66,20 +64,20 @@ class Recorder:
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 
-    def post(self, *, namespace: str, name: str, uid: str, type: EventType, reason: str, note: str) -> None:  # noqa: A002 - the API's word
+    def post(self, namespace: str, name: str, uid: str, post: Post) -> None:
         """Have it posted, unless the same was posted a short while ago or too many wait."""
         now = time.monotonic()
         with self._changed:
-            told = self._told.get((uid, reason, note))
+            told = self._told.get((uid, post.reason, post.note))
             if told is not None and now - told < SILENCE_SECONDS:
                 return
             if len(self._waiting) >= MOST_WAITING:
                 self._posted("dropped")
                 return
-            self._told[uid, reason, note] = now
+            self._told[uid, post.reason, post.note] = now
             while len(self._told) > MOST_REMEMBERED:
                 self._told.popitem(last=False)
-            self._waiting.append(_Event(namespace, name, uid, type, reason, note, time.time()))
+            self._waiting.append(_Event(namespace, name, uid, post, time.time()))
             self._changed.notify()
 
     def _run(self) -> None:
@@ -110,7 +108,7 @@ class Recorder:
         for attempt in range(1, TRIES + 1):
             try:
                 self._api.call("POST", path, body)
-            except (ApiForbidden, ApiGone, ApiRefused) as error:  # a namespace that is going away, too
+            except (ApiForbiddenError, ApiGoneError, ApiRefusedError) as error:  # a namespace that is going away, too
                 logger.debug("an Event was not accepted: %s", error)
                 return "failed"
             except ApiError as error:
@@ -135,9 +133,9 @@ def _body(event: _Event, instance: str) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"namespace": event.namespace, "name": f"{event.name}.{secrets.token_hex(8)}"},
         "eventTime": datetime.fromtimestamp(event.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "type": event.type.value,
-        "reason": event.reason,
-        "note": _fitting(event.note),
+        "type": event.post.type.value,
+        "reason": event.post.reason,
+        "note": _fitting(event.post.note),
         "action": "Reconcile",
         "reportingController": CONTROLLER,
         "reportingInstance": bounded(instance, 128),

@@ -1,8 +1,9 @@
 """The operator as a process: what is started in which order, and how it ends.
 
-Order of the start: the state file and its lock, what an earlier life left behind, the probes, the Lease, the engine, and
-only then the watch: nothing that runs depends on the API server. At SIGTERM: no new starts, running attempts may end
-within the grace period, what they did is reported, then everything is let go; at a second SIGTERM the process ends at once.
+Order of the start: the state file and its lock, what an earlier life left behind, the probes, the Lease, the engine,
+and only then the watch: nothing that runs depends on the API server. At SIGTERM: no new starts, running attempts may
+end within the grace period, what they did is reported, then everything is let go; at a second SIGTERM the process ends
+at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The status of a Workflow, built from what the engine has committed. Pure: times are parameters.
 
-A status is a bounded view. Whatever a workflow does, it stays under `ACTIVE_BYTES` (with a reserve for managed fields), and
-under `FINISHED_BYTES` once finished: failed and running tasks come first, then the rest, then counts alone.
+A status is a bounded view. Whatever a workflow does, it stays under `ACTIVE_BYTES` (with a reserve for managed fields),
+and under `FINISHED_BYTES` once finished: failed and running tasks come first, then the rest, then counts alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Writes statuses: the newest wanted one of each Workflow, the ends first, the rest as often as the API server can bear.
+"""Writes statuses: the newest wanted one of each Workflow, the ends first, the rest as often as the API server can
+bear.
 
 A status patch costs the API server time in proportion to the whole object (half a second at 1,000 tasks), so that a
-Workflow whose last write took long waits twenty times as long for its next. What is written is composed at the moment of
-writing: everything that happened meanwhile costs nothing. The engine never waits for any of this.
+Workflow whose last write took long waits twenty times as long for its next. What is written is composed at the moment
+of writing: everything that happened meanwhile costs nothing. The engine never waits for any of this.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import Any, Protocol
 
 from flowweaver.manifest.problems import Problem
 from flowweaver.operator.api import (
-    ApiBusy,
-    ApiConflict,
+    ApiBusyError,
+    ApiConflictError,
     ApiError,
-    ApiForbidden,
-    ApiGone,
-    ApiRefused,
-    ApiTooLarge,
-    ApiUnreachable,
+    ApiForbiddenError,
+    ApiGoneError,
+    ApiRefusedError,
+    ApiTooLargeError,
+    ApiUnreachableError,
 )
 from flowweaver.operator.budgets import Budget
 from flowweaver.ports import StorePosition
@@ -133,8 +134,8 @@ class StatusWriter:
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`compose` builds the status that is true now (None: there is nothing to say any more), in at most so many bytes
-        where a number is given; `send` applies an encoded JSON patch and raises `ApiError`.
+        """`compose` builds the status that is true now (None: there is nothing to say any more), in at most so many
+        bytes where a number is given; `send` applies an encoded JSON patch and raises `ApiError`.
         """
         self._compose = compose
         self._send = send
@@ -309,30 +310,30 @@ class StatusWriter:
         with self._changed:
             now = self._clock()
             match error:
-                case ApiGone():  # with the object, or with the whole kind
+                case ApiGoneError():  # with the object, or with the whole kind
                     self._entries.pop(subject.uid, None)
                     return True
-                case ApiRefused():
+                case ApiRefusedError():
                     if "/metadata/uid" not in str(error) and "testing" not in str(error):
                         logger.error("the API server refuses the status of %s: %s", _called(subject), error)
                     self._entries.pop(subject.uid, None)
                     return True
-                case ApiTooLarge():
+                case ApiTooLargeError():
                     if entry.limit is not None and entry.limit <= LEAST_BYTES:
                         logger.error("even a small status of %s is too large: %s", _called(subject), error)
                         return True
                     entry.limit = max(LEAST_BYTES, size // 2)
-                case ApiUnreachable():
+                case ApiUnreachableError():
                     if self._paused_until <= now:
                         logger.warning("the API server can not be reached; statuses wait: %s", error)
                     self._paused_until = now + OUTAGE_PAUSE_SECONDS
                 case _:
                     entry.failures += 1
-                    if isinstance(error, ApiBusy):
+                    if isinstance(error, ApiBusyError):
                         self._budget.strained()
                     delay = min(60.0, 0.25 * 2.0 ** min(entry.failures, 10))
                     entry.not_before = now + max(delay, error.retry_after_seconds)
-                    level = logging.WARNING if isinstance(error, ApiForbidden) else logging.INFO
+                    level = logging.WARNING if isinstance(error, ApiForbiddenError) else logging.INFO
                     logger.log(level, "the status of %s is tried again in %.1f s: %s", _called(subject), delay, error)
             entry.dirty = entry.urgent = True
         return False
@@ -340,12 +341,12 @@ class StatusWriter:
 
 def _result(error: ApiError) -> str:
     names = {
-        ApiGone: "gone",
-        ApiRefused: "refused",
-        ApiTooLarge: "too_large",
-        ApiUnreachable: "unreachable",
-        ApiForbidden: "forbidden",
-        ApiConflict: "conflict",
+        ApiGoneError: "gone",
+        ApiRefusedError: "refused",
+        ApiTooLargeError: "too_large",
+        ApiUnreachableError: "unreachable",
+        ApiForbiddenError: "forbidden",
+        ApiConflictError: "conflict",
     }
     return names.get(type(error), "busy")
 

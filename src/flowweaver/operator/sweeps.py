@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from flowweaver.operator.api import Api, ApiError, ApiGone, ApiKindMissing
+from flowweaver.operator.api import Api, ApiError, ApiGoneError, ApiKindMissingError
 from flowweaver.operator.names import workflow_key
 from flowweaver.operator.objects import ObjectCache, parse
 from flowweaver.operator.queue import WorkQueue
@@ -78,7 +78,7 @@ class Sweeper:
                 pause = INTERVAL_SECONDS
                 self.kind_missing = False
             except ApiError as error:
-                self.kind_missing = isinstance(error, ApiKindMissing)
+                self.kind_missing = isinstance(error, ApiKindMissingError)
                 if self.kind_missing:
                     self.synced = False
                 logger.debug("the sweep is tried again: %s", error)
@@ -104,7 +104,7 @@ class Sweeper:
                 continue
             try:
                 newer = parse(self._api.read_workflow(found.namespace, found.name))
-            except ApiGone:
+            except ApiGoneError:
                 newer = None
             if newer is None or newer.uid != found.uid:
                 self._cache.remove(found.key, found.uid)
@@ -131,7 +131,7 @@ class Sweeper:
                 namespace, _, name = key.partition("/")
                 try:
                     self._cache.put(parse(self._api.read_workflow(namespace, name)))
-                except ApiGone:
+                except ApiGoneError:
                     continue
                 self._drifted("unseen")
                 self._queue.add(key)

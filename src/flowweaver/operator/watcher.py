@@ -1,8 +1,9 @@
 """kopf as an informer: it lists and watches, we remember and queue. Nothing else of kopf is used.
 
-It runs in a thread and an event loop of its own, under a supervisor: whatever ends it (a watch error, the CRD gone, an API
-server that refuses at start) is logged, counted, and followed by a new start after a jittered delay. Nothing that runs
-depends on it. Diff-base and progress storages store nothing: kopf's own would patch every object and refuse large specs.
+It runs in a thread and an event loop of its own, under a supervisor: whatever ends it (a watch error, the CRD gone, an
+API server that refuses at start) is logged, counted, and followed by a new start after a jittered delay. Nothing that
+runs depends on it. Diff-base and progress storages store nothing: kopf's own would patch every object and refuse large
+specs.
 """
 
 from __future__ import annotations
@@ -165,11 +166,11 @@ class Watcher:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+        @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.ConnectionInfo:
             return connection(self._credentials)
 
-        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)  # type: ignore[arg-type]
+        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
         async def event(event: Mapping[str, Any], **_: Any) -> None:
             self.event_at = time.monotonic()
             self._seen(event["type"], event["object"])
@@ -206,7 +207,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1.0
     settings.queueing.error_delays = (1, 2, 5, 10, 30, 60)
     settings.networking.request_timeout = 30
-    settings.networking.error_backoffs = EndlessBackoffs()  # type: ignore[assignment]
+    settings.networking.error_backoffs = EndlessBackoffs()
     settings.persistence.consistency_timeout = 0
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()

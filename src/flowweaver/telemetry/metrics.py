@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -26,7 +27,7 @@ class Metrics:
         build = Gauge("flowweaver_build_info", "Which FlowWeaver this is.", ["version", "python"], registry=registry)
         build.labels(_version(), platform.python_version()).set(1)
 
-        queue = {"labelnames": ["name"], "registry": registry}
+        queue: dict[str, Any] = {"labelnames": ["name"], "registry": registry}
         self._depth = Gauge("workqueue_depth", "Keys that wait.", **queue).labels(QUEUE)
         self._adds = Counter("workqueue_adds_total", "Keys that were added.", **queue).labels(QUEUE)
         self._retries = Counter("workqueue_retries_total", "Keys that came back.", **queue).labels(QUEUE)
