@@ -59,7 +59,11 @@ def test_a_second_call_on_a_completed_run_runs_nothing_and_says_so(flowweaver, m
     assert (first.returncode, second.returncode) == (0, 0)
     assert journal(folder) == ["one", "two"]
     assert "probe has already completed in state.db: nothing runs again" in second.stdout
-    assert "Completed in " in second.stdout
+    assert "Completed in " not in second.stdout
+    assert [line.split()[:2] for line in second.stdout.splitlines()[-2:]] == [
+        ["one", "Completed"],
+        ["two", "Completed"],
+    ]
 
 
 def test_a_second_call_on_a_completed_run_gives_the_same_object(flowweaver, manifest):

@@ -15,7 +15,7 @@ from rich.text import Text
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.ports import RunNotice, RunSnapshot, TaskNotice
+from flowweaver.ports import RunSnapshot, TaskNotice
 
 COLOURS = {
     "completed": "green",
@@ -39,7 +39,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line about the run as a whole."""
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
 
     def task(self, notice: TaskNotice) -> None:
         """A task's new state, where it says something new to a reader."""
@@ -56,11 +56,6 @@ class Progress:
         if story := _story(state):
             line.append(f"  {story}")
         self._console.print(line, soft_wrap=True)
-
-    def run(self, notice: RunNotice) -> None:
-        """The run's new head: only its end is worth a line."""
-        if notice.head.phase.finished and not notice.before.phase.finished:
-            self.end(notice.head)
 
     def end(self, head: RunHead) -> None:
         """How the run ended."""

@@ -96,7 +96,6 @@ def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: boo
     progress = Progress(Console(stderr=quiet, highlight=False), plan)
     with build_engine(state, policy=Policy.permissive(), workers=workers) as assembly:
         snapshot, number = Session(assembly.engine, plan, progress, state).run(Shutdown(wish) if wish else None)
-    progress.end(snapshot.head)
     if number and not snapshot.head.phase.finished:
         again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
         progress.say(f"Stopped before its end: {again}")

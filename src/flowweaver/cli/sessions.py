@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import uuid
 from collections.abc import Iterator, Sequence
@@ -52,7 +51,7 @@ class Session:
     def run(self, shutdown: Shutdown | None = None) -> tuple[RunSnapshot, int]:
         """Run it to its end, or until a signal; gives how it stands, and the signal's number or 0.
 
-        With `shutdown`, it is ended early in that way.
+        With `shutdown`, it is ended early in that way. How it ended is printed, unless there was nothing to do.
 
         Raises `UserError` where the store has this run with another plan, `InternalError` where the engine fails.
         """
@@ -69,7 +68,10 @@ class Session:
             if shutdown is not None:
                 self._engine.request(ShutdownRequested(key, shutdown))
             number = self._follow(key, token)
-        return self._picture(key), number
+        snapshot = self._picture(key)
+        if snapshot.head.phase.finished:
+            self._progress.end(snapshot.head)
+        return snapshot, number
 
     def _begin(self, key: int, before: RunSnapshot | None) -> str:
         """Say what is about to happen; gives the token of the rerun that has been asked for, if one has."""
@@ -125,16 +127,14 @@ class Session:
         return over
 
     def _signalled(self) -> bool:
-        """The first signal drains, the second one waits for nothing any more, the third leaves at once."""
+        """The first signal drains; whether this was the second one, which waits for nothing any more."""
         self._signals += 1
         if self._signals == 1:
             running = self._engine.health().running
             awaited = f"; {running} running, interrupt again not to wait for them" if running else ""
             self._progress.say(f"Stopping: nothing new is started{awaited}")
-            self._engine.request(DrainRequested())
-        elif self._signals > 2:
-            os._exit(128 + signal.SIGINT)
-        return self._signals == 2
+            self._engine.request(DrainRequested())  # type: ignore[arg-type]  # it takes every request of the core
+        return self._signals > 1
 
     def _idle(self) -> bool:
         health = self._engine.health()
