@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from flowweaver.errors import ExpressionError
-from flowweaver.expressions.language import SourceError, compile_source
-from flowweaver.expressions.reading import Read, reads
+from flowweaver.expressions.language import SourceError, check_types, parse_source
+from flowweaver.expressions.reading import Read
 from flowweaver.expressions.scopes import unknown_name
 from flowweaver.expressions.templates import Hole, Template, parse
 from flowweaver.expressions.values import DEPTH_LIMIT
@@ -39,9 +40,9 @@ class Finding:
 class Names:
     """What is in scope in a field. `tasks` or `params` None: not known, so not checked."""
 
-    roots: Set[str] = frozenset({"params", "tasks", "workflow"})
-    tasks: Set[str] | None = None
-    params: Set[str] | None = None
+    roots: AbstractSet[str] = frozenset({"params", "tasks", "workflow"})
+    tasks: AbstractSet[str] | None = None
+    params: AbstractSet[str] | None = None
 
 
 def references(value: Any) -> frozenset[str]:
@@ -85,23 +86,24 @@ def _parsed(path: str, text: str) -> Template:
         raise ExpressionError(f"{path}: {exc}" if path else str(exc)) from exc
 
 
-def _reads(hole: Hole) -> list[Read]:
-    return reads(compile_source(hole.source).tree)
+def _reads(hole: Hole) -> Sequence[Read]:
+    return parse_source(hole.source).reads
 
 
 def _check_hole(template: Template, hole: Hole, names: Names, path: str, tasks: dict[str, None]) -> Iterator[Finding]:
+    """The first thing that is wrong with an expression: more of it mostly follows from that."""
     try:
-        found = _reads(hole)
+        for read in _reads(hole):
+            problem = _check_read(read, names)
+            if problem is not None:
+                kind, message = problem
+                yield Finding(path, f"the expression at {template.place(hole.offset + read.offset)}: {message}", kind)
+                return
+            if read.root == "tasks":
+                tasks[str(read.steps[0])] = None
+        check_types(hole.source)
     except SourceError as exc:
         yield Finding(path, f"the expression at {template.place(hole.offset + exc.offset)}: {exc}")
-        return
-    for read in found:
-        problem = _check_read(read, names)
-        if problem is not None:
-            kind, message = problem
-            yield Finding(path, f"the expression at {template.place(hole.offset + read.offset)}: {message}", kind)
-        elif read.root == "tasks":
-            tasks[str(read.steps[0])] = None
 
 
 def _check_read(read: Read, names: Names) -> tuple[Kind, str] | None:
@@ -126,7 +128,7 @@ def _check_task(read: Read, names: Names) -> tuple[Kind, str] | None:
     return _check_field("tasks." + name, read.steps[1:], TASK_FIELDS)
 
 
-def _nearest_task(name: str, tasks: Set[str]) -> str:
+def _nearest_task(name: str, tasks: AbstractSet[str]) -> str:
     dashed = sorted(task for task in tasks if task.startswith(name + "-"))
     if dashed:
         return f': a name with a dash is written tasks["{dashed[0]}"]'
@@ -148,7 +150,7 @@ def _check_field(owner: str, steps: tuple[str | int, ...], fields: tuple[str, ..
     return Kind.EXPRESSION, f'{owner} has no "{steps[0]}": it has {", ".join(fields)}'
 
 
-def nearest(name: str, known: Set[str] | Mapping[str, Any]) -> str:
+def nearest(name: str, known: AbstractSet[str] | Mapping[str, Any]) -> str:
     """`: did you mean "…"?` where there is a similar name, else nothing."""
     close = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
     return f': did you mean "{close[0]}"?' if close else ""

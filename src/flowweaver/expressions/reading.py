@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 from flowweaver.expressions.syntax import Call, Collection, Constant, Field, Loop, Name, Node, Tree
 
-TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-"""Names that the language itself has, as in `type(x) == string`."""
+OWN_NAMES = frozenset(
+    {"bool", "bytes", "double", "int", "list", "map", "null_type", "optional", "string", "strings", "type", "uint"}
+)
+"""Names that the language itself has, as in `type(x) == string` and `optional.of(x)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
     """A name from the scope and the path that is followed from it, as far as it is written out.
 
-    `tasks["a-b"].result[0]` reads `("a-b", "result", 0)` from `tasks`. `dynamic` says that an index follows that only the
-    run can know; `tested` that the last step is only asked for by `has(…)` or taken with `.?`.
+    `tasks["a-b"].result[0]` reads `("a-b", "result", 0)` from `tasks`. `dynamic` says that an index follows that only
+    the run can know; `tested` that the last step is only asked for by `has(…)` or taken with `.?`.
     """
 
     root: str
@@ -77,7 +79,7 @@ def _below_path(tree: Tree, operand: Node, bound: frozenset[str], *, inside_path
 
 def _path(tree: Tree, node: Node, bound: frozenset[str]) -> Read | None:
     match node:
-        case Name(name=name) if name not in bound and name not in TYPE_NAMES:
+        case Name(name=name) if name not in bound and name not in OWN_NAMES:
             return Read(name, (), tree.position(node))
         case Field(operand=operand, name=name, tested=tested):
             return _follow(_path(tree, operand, bound), name, tested=tested)

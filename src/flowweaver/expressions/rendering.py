@@ -1,7 +1,7 @@
 """Put values in the place of expressions.
 
-A text that is exactly one expression becomes its value, type kept; in mixed text scalars are converted. Keys of maps are
-never templates. Nothing unresolved ever passes through as text.
+A text that is exactly one expression becomes its value, type kept; in mixed text scalars are converted. Keys of maps
+are never templates. Nothing unresolved ever passes through as text.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions import values
-from flowweaver.expressions.language import Program, SourceError, compile_source
-from flowweaver.expressions.reading import Read, plain_path, reads
+from flowweaver.expressions.explaining import no_key
+from flowweaver.expressions.language import Program, SourceError, parse_source
+from flowweaver.expressions.reading import Read
 from flowweaver.expressions.scopes import Scope
 from flowweaver.expressions.templates import Hole, Template, parse
 
@@ -77,7 +78,7 @@ def _piece(template: Template, hole: Hole, scope: Scope, path: str) -> str:
 
 def _value(template: Template, hole: Hole, scope: Scope, path: str) -> Any:
     try:
-        return evaluate(compile_source(hole.source), scope)
+        return evaluate(parse_source(hole.source), scope)
     except SourceError as exc:
         raise _at(template, hole, hole.offset + exc.offset, path, exc) from exc
     except ExpressionError as exc:
@@ -91,17 +92,46 @@ def _at(template: Template, hole: Hole, offset: int, path: str, error: Expressio
 
 def evaluate(program: Program, scope: Scope) -> Any:
     """The value of one expression as plain JSON; raises `ExpressionError`."""
-    path = plain_path(program.tree)
-    if path is not None:
-        return _walk(path, scope)
-    names: dict[str, Any] = {}
-    for read in reads(program.tree):
+    if program.path is not None:
+        return _walk(program.path, scope)
+    return values.leave(program.evaluate(_variables(program, scope)))
+
+
+def _variables(program: Program, scope: Scope) -> dict[str, Any]:
+    """What the expression reads and nothing besides: results can be large, and entering costs their size."""
+    tasks: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
+    for read in program.reads:
         if read.root == "tasks":
-            task = _task_of(read)
-            names.setdefault("tasks", {})[task] = values.enter(scope.task(task))
-        elif read.root not in names:
-            names[read.root] = values.enter(scope.read(read.root))
-    return values.leave(program.evaluate(names))
+            name = _task_of(read)
+            task = tasks.get(name) or tasks.setdefault(name, scope.task(name))
+            _keep(variables, ("tasks", name, *read.steps[1:]), {"tasks": {name: task}})
+        else:
+            _keep(variables, (read.root, *read.steps), {read.root: scope.read(read.root)})
+    return {name: values.enter(value) for name, value in variables.items()}
+
+
+class _Kept(dict[str, Any]):
+    """A map of which only some keys were taken."""
+
+
+def _keep(kept: dict[str, Any], steps: tuple[str | int, ...], source: Any) -> None:
+    """Take over from `source` what stands at the end of the steps, as far as they lead through maps."""
+    for step in steps[:-1]:
+        if step not in source:
+            return
+        target, source = kept.get(str(step)), source[step]
+        if target is not None and not isinstance(target, _Kept):
+            return  # all of it is there already
+        if not isinstance(source, Mapping):
+            kept[str(step)] = source
+            return
+        if target is None:
+            target = kept[str(step)] = _Kept()
+        kept = target
+    last = steps[-1]
+    if last in source:
+        kept[str(last)] = source[last]
 
 
 def _task_of(read: Read) -> str:
@@ -128,17 +158,22 @@ def _step(value: Any, step: str | int) -> Any:
         case Mapping(), str():
             if step in value:
                 return value[step]
-            raise ExpressionError(
-                f'there is no "{step}" in it: test with has(…) first, or give a default with .?{step}.orValue(…)'
-            )
+            raise ExpressionError(no_key(step))
         case list() | tuple(), int():
             if 0 <= step < len(value):
                 return value[step]
             raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
-        case list() | tuple(), _:
-            raise ExpressionError(f'"{step}" is asked of a list: items have numbers, such as [0]')
-        case Mapping(), _:
-            raise ExpressionError(f'item {step} is asked of a map: its keys are texts, such as ["{step}"]')
+    raise ExpressionError(_no_step(value, step))
+
+
+def _no_step(value: Any, step: str | int) -> str:
+    asked = f'"{step}"' if isinstance(step, str) else f"item {step}"
+    match value:
+        case list() | tuple():
+            return f"{asked} is asked of a list: items have numbers, such as [0]"
+        case Mapping():
+            return f'{asked} is asked of a map: its keys are texts, such as ["{step}"]'
+        case None:
+            return f"{asked} is asked of null"
         case _:
-            kind = "null" if value is None else "a value that is no list and no map"
-            raise ExpressionError(f'"{step}" is asked of {kind}')
+            return f"{asked} is asked of a value that is no list and no map"

@@ -6,7 +6,7 @@ another one did to them, and a big result that is not read costs nothing.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ class Scope:
 def scope_of(attempt: Attempt) -> Scope:
     """The scope of an attempt's body: `params`, `workflow` and the tasks that it depends on."""
     run = attempt.run
-    started_at = datetime.datetime.fromtimestamp(attempt.run_started_at, datetime.UTC)
+    started_at = dt.datetime.fromtimestamp(attempt.run_started_at, dt.UTC)
     workflow = {
         "name": run.name,
         "namespace": run.namespace,

@@ -1,12 +1,12 @@
 """The tree of an expression, read from the protocol buffer that the library serializes.
 
-The library shows no tree, but its serialized form is the public `cel.expr.ParsedExpr` (cel-spec, syntax.proto). Only the
-fields that a check asks for are decoded. Macros such as `map` and `exists` come as comprehensions.
+The library shows no tree, but its serialized form is the public `cel.expr.ParsedExpr` (cel-spec, syntax.proto). Only
+the fields that a check asks for are decoded. Macros such as `map` and `exists` come as loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A list, a map or a message that is written out; `message` is the name of a message's type."""
+    """A list or a map that is written out."""
 
     id: int
     items: tuple[Node, ...]
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,10 @@ class Tree:
 
 
 def decode(serialized: bytes) -> Tree:
-    """The tree in what `Expression.serialize()` gives for an expression that was compiled without type check."""
+    """The tree in what `Expression.serialize()` gives for an expression that was compiled without type check.
+
+    Raises `ValueError` for what the language has and expressions here have not: protocol buffer messages.
+    """
     parsed = _fields(_last(_fields(serialized), 2, b""))
     source = _fields(_last(parsed, 3, b""))
     positions = {}
@@ -101,24 +103,8 @@ def _node(serialized: bytes) -> Node:
     fields = _fields(serialized)
     node_id = _last(fields, 2, 0)
     for number, content in fields:
-        match number:
-            case 3:
-                return _constant(node_id, _fields(content))
-            case 4:
-                return Name(node_id, _text(_fields(content), 1))
-            case 5:
-                select = _fields(content)
-                return Field(node_id, _node(_last(select, 1, b"")), _text(select, 2), bool(_last(select, 3, 0)))
-            case 6:
-                call = _fields(content)
-                target = _last(call, 1, None)
-                return Call(node_id, _text(call, 2), _node(target) if target is not None else None, _nodes(call, 3))
-            case 7:
-                return Collection(node_id, _nodes(_fields(content), 1))
-            case 8:
-                return _structure(node_id, _fields(content))
-            case 9:
-                return _loop(node_id, _fields(content))
+        if number in _KINDS:
+            return _KINDS[number](node_id, _fields(content))
     return Constant(node_id, None)
 
 
@@ -131,18 +117,48 @@ def _constant(node_id: int, fields: list[tuple[int, Any]]) -> Constant:
     return Constant(node_id, None)
 
 
+def _name(node_id: int, fields: list[tuple[int, Any]]) -> Name:
+    return Name(node_id, _text(fields, 1))
+
+
+def _select(node_id: int, fields: list[tuple[int, Any]]) -> Field:
+    return Field(node_id, _node(_last(fields, 1, b"")), _text(fields, 2), bool(_last(fields, 3, 0)))
+
+
+def _call(node_id: int, fields: list[tuple[int, Any]]) -> Call:
+    target = _last(fields, 1, None)
+    return Call(node_id, _text(fields, 2), _node(target) if target is not None else None, _nodes(fields, 3))
+
+
+def _list(node_id: int, fields: list[tuple[int, Any]]) -> Collection:
+    return Collection(node_id, _nodes(fields, 1))
+
+
 def _structure(node_id: int, fields: list[tuple[int, Any]]) -> Collection:
     items: list[Node] = []
     for number, entry in fields:
         if number == 2:
             items += _nodes(_fields(entry), 3) + _nodes(_fields(entry), 4)
-    return Collection(node_id, tuple(items), _text(fields, 1))
+    if name := _text(fields, 1):
+        raise ValueError(f"a {name} can not be made here: write a map, with its keys in quotes")
+    return Collection(node_id, tuple(items))
 
 
 def _loop(node_id: int, fields: list[tuple[int, Any]]) -> Loop:
     variables = tuple(name for name in (_text(fields, 1), _text(fields, 8)) if name)
     items, start, condition, step, result = (_node(_last(fields, number, b"")) for number in (2, 4, 5, 6, 7))
     return Loop(node_id, variables, items, _text(fields, 3), start, condition, step, result)
+
+
+_KINDS: dict[int, Callable[[int, list[tuple[int, Any]]], Node]] = {
+    3: _constant,
+    4: _name,
+    5: _select,
+    6: _call,
+    7: _list,
+    8: _structure,
+    9: _loop,
+}
 
 
 def _nodes(fields: list[tuple[int, Any]], wanted: int) -> tuple[Node, ...]:

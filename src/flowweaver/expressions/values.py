@@ -6,7 +6,7 @@ become strings. Inputs are copied, so that no expression can change what it read
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from flowweaver.errors import ExpressionError
 
 DEPTH_LIMIT = 100
-SIZE_LIMIT = 16 * 1024 * 1024
 
 _INT_MAX = 2**63 - 1
 _EXACT = 2**53
@@ -58,20 +57,6 @@ def _as_double(value: int) -> float:
 def leave(value: Any, depth: int = DEPTH_LIMIT) -> Any:
     """What an expression gave as plain JSON; raises `ExpressionError`, naming the fix, for what JSON can not hold."""
     match value:
-        case None | bool() | int():
-            return value
-        case str():
-            return value.replace(_NUL_STAND_IN, _NUL)
-        case float() if math.isfinite(value):
-            return value
-        case float():
-            raise ExpressionError("it gives a number that JSON does not have (NaN or infinity)")
-        case datetime.datetime():
-            return timestamp(value)
-        case datetime.timedelta():
-            return duration(value)
-        case bytes() | bytearray():
-            raise ExpressionError("it gives bytes, which JSON does not have: convert them with string(…)")
         case dict() | list() if depth <= 0:
             raise ExpressionError(f"it gives a value that is nested more than {DEPTH_LIMIT} deep")
         case dict():
@@ -79,7 +64,24 @@ def leave(value: Any, depth: int = DEPTH_LIMIT) -> Any:
         case list():
             return [leave(item, depth - 1) for item in value]
         case _:
-            raise ExpressionError("it gives a value that is no JSON: take a field of it, or convert it with string(…)")
+            return _leave_scalar(value)
+
+
+def _leave_scalar(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace(_NUL_STAND_IN, _NUL)
+        case float() if not math.isfinite(value):
+            raise ExpressionError("it gives a number that JSON does not have (NaN or infinity)")
+        case dt.datetime():
+            return timestamp(value)
+        case dt.timedelta():
+            return duration(value)
+        case bytes() | bytearray():
+            raise ExpressionError("it gives bytes, which JSON does not have: convert them with string(…)")
+        case None | bool() | int() | float():
+            return value
+    raise ExpressionError("it gives a value that is no JSON: take a field of it, or convert it with string(…)")
 
 
 def _key(key: Any) -> str:
@@ -108,15 +110,15 @@ def as_text(value: Any) -> str:
             )
 
 
-def timestamp(value: datetime.datetime) -> str:
+def timestamp(value: dt.datetime) -> str:
     """RFC 3339 in UTC."""
-    text = value.astimezone(datetime.UTC).isoformat()
+    text = value.astimezone(dt.UTC).isoformat()
     return text.replace("+00:00", "Z")
 
 
-def duration(value: datetime.timedelta) -> str:
+def duration(value: dt.timedelta) -> str:
     """Seconds, as CEL spells them: `5400s`, `0.25s`."""
-    micros = value // datetime.timedelta(microseconds=1)
+    micros = value // dt.timedelta(microseconds=1)
     sign, micros = ("-", -micros) if micros < 0 else ("", micros)
     fraction = f"{micros % 1_000_000:06}".rstrip("0")
     return f"{sign}{micros // 1_000_000}{'.' + fraction if fraction else ''}s"

@@ -14,6 +14,7 @@ from flowweaver.manifest.fields import (
     FUNCTION_PATTERN,
     HEADER_PATTERN,
     TEMPLATED,
+    URL_PATTERN,
     AnyJson,
     Code,
     JsonMap,
@@ -37,6 +38,8 @@ StatusRange = Annotated[
     AfterValidator(_status),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": "^[1-5]([0-9][0-9]|xx)$", "maxLength": 3}),
 ]
+
+ExitCode = Annotated[int, Field(ge=0, le=255)]
 
 
 class PythonBody(Part):
@@ -82,7 +85,7 @@ class Expectation(Part):
 class HttpBody(Part):
     """Send an HTTP request; the result is `{status, headers, body}`, a JSON body parsed."""
 
-    url: Annotated[str, Field(min_length=1, max_length=8192), TEMPLATED]
+    url: Annotated[str, Field(max_length=8192, pattern=URL_PATTERN), TEMPLATED]
     """Where to; an expression may stand in it."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] | None = None
     """The request's method. Default: GET."""
@@ -111,7 +114,7 @@ class ShellBody(Part):
     """Run a command or a script in a child process; the result is `{exitCode, stdout, stderr}`."""
 
     command: Annotated[list[Annotated[Text, TEMPLATED]], Field(min_length=1, max_length=256)] | None = None
-    """Program and arguments; an expression is one argument and never parsed again. Exactly one of command and script."""
+    """Program and arguments; an expression is one argument, never parsed again. Exactly one of this and `script`."""
     script: Annotated[str, Field(min_length=1, max_length=CODE_LIMIT)] | None = None
     """A shell script. Taken as it stands: values enter through `env`."""
     env: Annotated[list[EnvironmentVariable], Field(max_length=256)] | None = None

@@ -27,7 +27,8 @@ def choices(path: str, task: Mapping[str, Any]) -> Iterator[Problem]:
         count = {2: "two"}.get(len(present), str(len(present)))
         yield Problem(INVALID_SPEC, path, f"{name} has {count} bodies ({', '.join(present)}): keep one")
     if not present and not LATER & set(task):
-        yield Problem(INVALID_SPEC, path, f"{name} has no body: add one of {', '.join(BODIES)}")
+        null = " (kubectl drops value: null; write value: ${null})" if set(task) <= {"name", "dependsOn"} else ""
+        yield Problem(INVALID_SPEC, path, f"{name} has no body: add one of {', '.join(BODIES)}{null}")
     for kind, options in EXACTLY_ONE.items():
         body = task.get(kind)
         if isinstance(body, Mapping):

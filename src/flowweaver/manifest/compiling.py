@@ -26,7 +26,7 @@ OUTPUTS_TASK = "(outputs)"
 def compile_workflow(
     workflow: Workflow, found: Mapping[str, Iterable[str]], output_tasks: Iterable[str], policy: Policy
 ) -> RunPlan:
-    """The plan. `found` has, by task, the names that its expressions read; `output_tasks` those that the outputs read."""
+    """The plan. `found` has, by task, what its expressions read; `output_tasks` is what the outputs read."""
     spec = workflow.spec
     tasks = [_task(task, spec.retry, found.get(task.name, ()), policy) for task in spec.tasks]
     if spec.outputs:

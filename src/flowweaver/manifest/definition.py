@@ -20,7 +20,7 @@ CRD_FILE = "flowweaver.io_workflows.yaml"
 
 _HEADER = "# Generated from the models in flowweaver.manifest by `flowweaver crds`. DO NOT EDIT.\n"
 
-_COLUMNS = [
+_COLUMNS: list[dict[str, Any]] = [
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where the run stands"},
     {
         "name": "Progress",

@@ -1,7 +1,7 @@
 """YAML text read as the API server reads it, so that a laptop and a cluster see the same values.
 
 That is YAML 1.1 by way of JSON: `y`, `on` and `off` are booleans, `0644` is 420, dates stay texts, whole floats are
-integers, keys are texts, and a key that stands twice is an error. No tags, no objects, and what aliases make is bounded.
+integers, keys are texts, and a key that stands twice is an error. No tags, and what aliases make is bounded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
 
 
 def load_documents(text: str) -> list[dict[str, Any]]:
-    """Every document that is not empty, as JSON; raises `ManifestError` with line and column of what can not be read."""
+    """Every document that is not empty, as JSON; raises `ManifestError`, which says where, for what can not be read."""
     if len(text) > SIZE_LIMIT:
         raise _error("TooLarge", f"the file has {len(text)} characters and at most {SIZE_LIMIT} are read: split it up")
     try:
@@ -84,8 +84,9 @@ class _Reader:
             case yaml.SequenceNode():
                 _check_tag(node, _LIST)
                 return [self.read(item, depth - 1) for item in node.value]
-            case _:
+            case yaml.ScalarNode():
                 return _scalar(node)
+        raise TypeError(f"an unknown kind of node: {node!r}")  # YAML has three
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         _check_tag(node, _MAP)

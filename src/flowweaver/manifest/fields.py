@@ -1,7 +1,7 @@
 """The kinds of fields that manifests are made of, each with its bounds; models and the CRD share them.
 
-`Templated` marks where an expression may stand. Every text and list is bounded: the API server can only afford rules over
-what is.
+`Templated` marks where an expression may stand. Every text and list is bounded: the API server can only afford rules
+over what is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PARAM_PATTERN = r"^[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*$"
 ENVIRONMENT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # a token, RFC 9110
 FUNCTION_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+URL_PATTERN = r"^(https?://|[$][{])"
 
 TASKS_LIMIT = 1000
 DEPENDENCIES_LIMIT = 64

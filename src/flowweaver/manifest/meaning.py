@@ -40,7 +40,7 @@ def meaning_of(obj: Mapping[str, Any], policy: Policy) -> Meaning:
     tasks = [(f"spec.tasks[{index}]", task) for index, task in enumerate(_list(spec.get("tasks"))) if _is_map(task)]
     names = {task["name"]: path for path, task in reversed(tasks) if isinstance(task.get("name"), str)}
     params = frozenset(_names(spec.get("params")))
-    meaning.problems += _duplicates("spec.tasks", spec.get("tasks"), "tasks")
+    meaning.problems += _duplicates("spec.tasks", spec.get("tasks"), "tasks", also="_")
     meaning.problems += _duplicates("spec.params", spec.get("params"), "params")
     meaning.problems += _duplicates("spec.outputs", spec.get("outputs"), "outputs")
     scope = _Scope(frozenset(names), params)
@@ -106,13 +106,14 @@ def _in_order(fields: Iterator[tuple[str, Any, Templated]], value: Any) -> list[
     return sorted(fields, key=lambda item: min((p for n, p in order.items() if item[1] is value.get(n)), default=0))
 
 
-def _duplicates(path: str, items: Any, what: str) -> Iterator[Problem]:
+def _duplicates(path: str, items: Any, what: str, *, also: str = "-") -> Iterator[Problem]:
+    """Names that stand twice; `also` is what a dash counts as."""
     first: dict[str, tuple[int, str]] = {}
     for index, item in enumerate(_list(items)):
         name = item.get("name") if _is_map(item) else None
         if not isinstance(name, str):
             continue
-        key = name.replace("-", "_")
+        key = name.replace("-", also)
         if key not in first:
             first[key] = (index, name)
             continue

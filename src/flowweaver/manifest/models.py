@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from flowweaver.manifest.bodies import HttpBody, PythonBody, ShellBody, WaitBody
 from flowweaver.manifest.fields import (
@@ -128,7 +128,7 @@ class WorkflowSpec(Part):
 class Metadata(Part):
     """What FlowWeaver reads of an object's metadata; the rest is Kubernetes' business."""
 
-    model_config = {"extra": "ignore"}
+    model_config = ConfigDict(extra="ignore")
 
     name: Annotated[str, Field(min_length=1, max_length=52, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
     """The workflow's name."""

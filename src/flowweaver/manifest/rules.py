@@ -47,7 +47,7 @@ ROOT = [
 ]
 SPEC = [
     _rule(
-        "!has(oldSelf.shutdown) || (has(self.shutdown) && (self.shutdown == oldSelf.shutdown || self.shutdown == 'Terminate'))",
+        "!has(oldSelf.shutdown) || (has(self.shutdown) && self.shutdown in [oldSelf.shutdown, 'Terminate'])",
         "shutdown can not be taken back: create a new Workflow, or set rerun once this run has ended",
     ),
 ]
@@ -63,7 +63,8 @@ TASK = [
 ]
 STATUS = [
     _rule(
-        "!has(oldSelf.store) || (has(self.store) && (self.store.id != oldSelf.store.id || self.store.epoch >= oldSelf.store.epoch))",
+        "!has(oldSelf.store) || (has(self.store) && "
+        "(self.store.id != oldSelf.store.id || self.store.epoch >= oldSelf.store.epoch))",
         "store.epoch may only grow: this status was written by an operator that has been replaced",
     ),
 ]

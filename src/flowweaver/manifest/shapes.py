@@ -5,35 +5,51 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from flowweaver.manifest.problems import Problem
-from flowweaver.manifest.reasons import INVALID_SPEC, TOO_LARGE
+from flowweaver.manifest.reasons import INVALID_SPEC, TOO_LARGE, UNKNOWN_FIELD
 
 DEPTH_LIMIT = 64
 SPEC_LIMIT = 512 * 1024
+READ_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+
+_TOP = "there are apiVersion, kind, metadata and spec"
 
 
 def shape_problems(obj: Any) -> list[Problem]:
     """What keeps `obj` from being looked at any closer."""
     if not isinstance(obj, Mapping):
         return [Problem(INVALID_SPEC, "", "a manifest is a map that starts with apiVersion")]
-    problems = list(_problems(obj.get("spec"), "spec", DEPTH_LIMIT))[:20]
-    for name in ("apiVersion", "kind", "metadata"):
-        problems += list(_problems(obj.get(name), name, DEPTH_LIMIT))[:5]
+    problems = [
+        problem
+        for name in READ_FIELDS
+        if name in obj
+        for problem in islice(_problems(obj[name], name, DEPTH_LIMIT), 20)
+    ]
+    unknown = [str(name)[:60] for name in obj if name not in {*READ_FIELDS, "status"}]
+    problems += [Problem(UNKNOWN_FIELD, ascii(name)[1:-1], f"there is no such field: {_TOP}") for name in unknown[:20]]
     if problems:
         return problems
-    size = len(json.dumps(obj.get("spec"), ensure_ascii=False, separators=(",", ":")).encode())
-    if size > SPEC_LIMIT:
-        return [
-            Problem(
-                TOO_LARGE,
-                "spec",
-                f"it has {size} bytes as JSON and at most {SPEC_LIMIT} are allowed: move code into modules and data into "
-                "files or services that tasks read",
-            )
-        ]
-    return []
+    size = len(_encoded(obj.get("spec")).encode())
+    if size <= SPEC_LIMIT:
+        return []
+    message = (
+        f"it has {size} bytes as JSON and at most {SPEC_LIMIT} are allowed: move code into modules, and data to where "
+        "tasks can read it"
+    )
+    return [Problem(TOO_LARGE, "spec", message)]
+
+
+def plain(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the parts that are read, in plain dicts and lists; only for what has no shape problems."""
+    copy: dict[str, Any] = json.loads(_encoded({name: obj[name] for name in READ_FIELDS if name in obj}))
+    return copy
+
+
+def _encoded(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
 
 
 def _problems(value: Any, path: str, depth: int) -> Iterator[Problem]:

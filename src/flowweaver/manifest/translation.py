@@ -16,6 +16,7 @@ from flowweaver.manifest.fields import (
     HEADER_PATTERN,
     NAME_PATTERN,
     PARAM_PATTERN,
+    URL_PATTERN,
 )
 from flowweaver.manifest.models import Workflow
 from flowweaver.manifest.problems import Problem
@@ -34,6 +35,7 @@ _PATTERNS = {
     PARAM_PATTERN: "must be letters and digits in words that - or _ separates, and start with a letter",
     ENVIRONMENT_PATTERN: "must be letters, digits and _, and start with no digit",
     HEADER_PATTERN: "is no header name: use letters, digits and -",
+    URL_PATTERN: "must start with http:// or https://",
     FUNCTION_PATTERN: "must name a function as package.module:name",
 }
 _NAME_OF_OBJECT = "must be lower-case letters, digits, - and ., and start and end with a letter or digit"
@@ -75,7 +77,10 @@ def _problem(finding: Any, obj: Mapping[str, Any]) -> Problem:
     if kind in _KINDS:
         return Problem(INVALID_SPEC, path, f"must be {_KINDS[kind]}, not {_shown(value)}{_quotes(kind, value)}")
     sentence = _SENTENCES.get(kind)
-    return Problem(INVALID_SPEC, path, sentence(context) if sentence else str(finding["msg"]).lower())
+    message = sentence(context) if sentence else str(finding["msg"]).lower()
+    if isinstance(value, str) and "${" in value:
+        message += " (no expression may stand here)"
+    return Problem(INVALID_SPEC, path, message)
 
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -99,7 +104,11 @@ def _too_long(steps: tuple[str | int, ...], value: Any, limit: int) -> str:
 
 
 def _quotes(kind: str, value: Any) -> str:
-    return ": put it in quotes" if kind == "string_type" and isinstance(value, (bool, int, float)) else ""
+    if kind != "string_type":
+        return ""
+    if isinstance(value, bool):
+        return ": put it in quotes (without them y, n, on, off, yes and no are true or false)"
+    return ": put it in quotes" if isinstance(value, (int, float)) else ""
 
 
 def _shown(value: Any) -> str:

@@ -18,7 +18,7 @@ from flowweaver.manifest.meaning import Meaning, meaning_of
 from flowweaver.manifest.models import Workflow
 from flowweaver.manifest.ordering import in_file_order
 from flowweaver.manifest.problems import Problem
-from flowweaver.manifest.shapes import shape_problems
+from flowweaver.manifest.shapes import plain, shape_problems
 from flowweaver.manifest.translation import translate
 from flowweaver.policy import Policy
 
@@ -46,10 +46,11 @@ def validate(obj: Mapping[str, Any], policy: Policy) -> Accepted | Rejected:
     misshapen = shape_problems(obj)
     if misshapen:
         return Rejected(tuple(misshapen))
+    obj = plain(obj)
     problems: list[Problem] = []
     workflow = None
     try:
-        workflow = Workflow.model_validate({name: obj[name] for name in _TOP if name in obj})
+        workflow = Workflow.model_validate(obj)
     except ValidationError as exc:
         problems += translate(exc, obj)
     meaning: Meaning = meaning_of(obj, policy)
@@ -57,6 +58,3 @@ def validate(obj: Mapping[str, Any], policy: Policy) -> Accepted | Rejected:
     if workflow is None or problems:
         return Rejected(in_file_order(problems, obj)[:PROBLEMS_LIMIT])
     return Accepted(workflow, compile_workflow(workflow, meaning.found, meaning.output_tasks, policy))
-
-
-_TOP = ("apiVersion", "kind", "metadata", "spec")
