@@ -16,7 +16,7 @@ from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, Resu
 from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreTooNew
+from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 from flowweaver.ports import RunName
 from flowweaver.stores import connections, migrations
 from flowweaver.stores.filesystems import filesystem_of, refuse_network
@@ -127,6 +127,53 @@ def test_a_look_at_the_file_from_outside_stops_no_commit(open_store, path, look)
     store.checkpoint()
     assert store.wal_bytes() == 0
     assert ask(query) == [(3,)]
+
+
+def test_a_checkpoint_waits_for_no_reader(open_store, path, look, monkeypatch):
+    monkeypatch.setattr("flowweaver.stores.connections.BUSY_MILLISECONDS", 3_600_000)
+    store = open_store()
+    store.create_run(RunName("w"), plan_of("a"), RunHead())
+    ask = look(path)
+    ask("BEGIN")
+    ask("SELECT * FROM runs")
+    store.checkpoint()
+    assert store.wal_bytes() > 0
+
+
+def test_closing_brings_everything_into_the_main_file_beside_one_who_has_it_open(open_store, path, look):
+    store = open_store()
+    ask = look(path)
+    assert ask("SELECT count(*) FROM runs") == [(0,)]
+    store.create_run(RunName("w"), plan_of("a"), RunHead())
+    store.close()
+    assert store.wal_bytes() == 0
+    assert ask("SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_while_another_program_writes_a_commit_is_refused_and_can_be_tried_again(
+    open_store, path, start_program, monkeypatch
+):
+    monkeypatch.setattr("flowweaver.stores.connections.BUSY_MILLISECONDS", 50)
+    store = open_store()
+    run = store.create_run(RunName("w"), plan_of("a"), RunHead())
+    other = start_program("""
+import sqlite3
+connection = sqlite3.connect(path, isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("writing", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+print("done", flush=True)
+sys.stdin.readline()
+""")
+    other.stdout.readline()
+    with pytest.raises(StoreUnavailable, match="another process is writing to it"):
+        store.commit(Changes(runs=[RunChanged(run, finished())]))
+    assert store.position().sequence == 0
+    other.stdin.write("\n")
+    other.stdout.readline()
+    store.commit(Changes(runs=[RunChanged(run, finished())]))
+    assert store.position().sequence == 1
 
 
 def test_the_log_does_not_grow_for_ever(open_store, path, monkeypatch):

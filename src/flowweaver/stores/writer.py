@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -105,13 +106,13 @@ class Writer:
             self._distrusted = None
 
     def close(self) -> None:
-        """Close; the log is brought into the main file unless the connection is distrusted."""
+        """Close; the log is brought into the main file as far as that can be done, and nothing is lost where not."""
         with self._guard:
+            with suppress(StoreUnavailable):
+                self.checkpoint()
             if self._distrusted is None:
-                try:
-                    self._connection.close()
-                except apsw.Error as exc:
-                    self._distrust(exc)
+                with suppress(apsw.Error):
+                    self._connection.close()  # the last one to close a file takes the empty log away
             discard(self._connection)
             self._distrusted = "it is closed"
 
