@@ -98,7 +98,7 @@ class HttpBody(Part):
     expect: Expectation | None = None
     """When the response counts as good; any other one fails the attempt."""
     follow_redirects: bool | None = None
-    """Whether to follow redirects; each is checked like the first address. Default: false."""
+    """Whether to follow redirects; each is checked like the first address. Default: true."""
 
 
 class EnvironmentVariable(Part):

@@ -84,7 +84,7 @@ def _body(task: Task, kind: str, policy: Policy) -> dict[str, Any]:
             return {"args": {}, "isolation": str(policy.default_isolation), **body}
         case "http":
             expect = {"status": ["2xx"], **{k: v for k, v in (body.get("expect") or {}).items() if v is not None}}
-            return {"method": "GET", "headers": [], "query": [], "followRedirects": False, **body, "expect": expect}
+            return {"method": "GET", "headers": [], "query": [], "followRedirects": True, **body, "expect": expect}
         case "shell":
             return {"env": [], "successExitCodes": [0], **body}
         case _:
