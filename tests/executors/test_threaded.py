@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 from flowweaver.core.events import Completed
 from flowweaver.errors import InternalError
 from flowweaver.executors import ThreadedExecutor

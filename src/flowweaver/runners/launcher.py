@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from flowweaver.runners import bodies
-from flowweaver.runners.proc import children_of_this_process, read_stat
+from flowweaver.runners.proc import children_of_this_process, open_descriptors, read_stat
 
 COMMAND = struct.Struct("!cQ")  # what, token
 STATUS = struct.Struct("!iI")  # status as wait(2) gives it, errno where no process could be made
@@ -185,10 +185,10 @@ class _Launcher:
                 ours.close()
                 raise
             if pid == 0:
-                self._become_child(ours, theirs, warm=warm)
+                self._become_child(theirs, warm=warm)
             self._spares[pid] = ours
 
-    def _become_child(self, ours: socket.socket, work: socket.socket, *, warm: bool) -> NoReturn:
+    def _become_child(self, work: socket.socket, *, warm: bool) -> NoReturn:
         """In the child: wait for an attempt and run its body. Of this process nothing may be left."""
         status = 70
         try:
@@ -196,8 +196,7 @@ class _Launcher:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != self._pid:
                 os._exit(status)  # it died before the signal was set
-            ours.close()
-            self._let_go()
+            _let_go(keep=work.fileno())
             if warm:
                 bodies.warm_up()
             command, descriptors, _, _ = socket.recv_fds(work, 1, 3)
@@ -207,21 +206,6 @@ class _Launcher:
             status = 0
         finally:
             os._exit(status)
-
-    def _let_go(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        self._control.close()
-        for descriptor in (self._wake_read, self._wake_write, self._parent):
-            if descriptor >= 0:
-                os.close(descriptor)
-        for child in self._children.values():
-            child.socket.close()
-            os.close(child.status)
-        for spare in self._spares.values():
-            spare.close()
-        self._children.clear()
 
     # ---------------------------------------------------------------------------------------------------- the end
 
@@ -270,6 +254,19 @@ class _Launcher:
                     os.kill(pid, signal.SIGKILL)
         if not strays:
             self._ended.clear()
+
+
+def _let_go(keep: int) -> None:
+    """Close every descriptor but `keep` and the standard ones, and take signals as any program does. The objects that
+    had the descriptors are never looked at again: this process ends without returning to them.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    for descriptor in open_descriptors():
+        if descriptor > 2 and descriptor != keep:
+            with contextlib.suppress(OSError):  # what listed them
+                os.close(descriptor)
 
 
 def _run(command: bytes, descriptors: list[int]) -> None:

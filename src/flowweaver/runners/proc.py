@@ -35,6 +35,11 @@ def children_of_this_process() -> list[int]:
         return [child for child in all_processes() if _parent_of(child) == pid]
 
 
+def open_descriptors() -> list[int]:
+    """The numbers of this process's descriptors; the one that they were listed with, closed again, is among them."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - as above
+
+
 def all_processes() -> list[int]:
     """Every process that can be seen."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - as above

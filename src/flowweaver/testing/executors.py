@@ -274,7 +274,7 @@ class ExecutorContract(ABC):
         assert ran == [1]
 
 
-class _Unprintable(Exception):
+class _Unprintable(Exception):  # noqa: N818 - only a test raises it
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
