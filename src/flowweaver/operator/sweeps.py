@@ -23,8 +23,11 @@ RETRY_SECONDS = 2.0
 LAG_SECONDS = 5.0
 """What a list shows and the watch has not shown so long after is missing from the watch."""
 
-FIRST_LAG_SECONDS = 0.2
-FIRST_WAITS = 600
+FIRST_PATIENCE_SECONDS = 2.0
+LONGEST_PATIENCE_SECONDS = 60.0
+"""At the start a large list takes its time."""
+
+POLL_SECONDS = 0.1
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ class Sweeper:
         self._drifted = drifted
         self._wake = threading.Event()
         self._stopping = False
+        self._patience = FIRST_PATIENCE_SECONDS
         self._thread = threading.Thread(target=self._run, name="flowweaver-sweeper", daemon=True)
         self.synced = False  # the watch has shown everything that a list showed, at least once
         self.kind_missing = False  # the CRD was not there when it was looked for last
@@ -74,8 +78,7 @@ class Sweeper:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._sweep()
-                pause = INTERVAL_SECONDS
+                pause = INTERVAL_SECONDS if self._sweep() else 0.0
                 self.kind_missing = False
             except ApiError as error:
                 self.kind_missing = isinstance(error, ApiKindMissingError)
@@ -88,14 +91,14 @@ class Sweeper:
                 pause = INTERVAL_SECONDS
             self._wake.wait(pause)
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> bool:
         listed: dict[str, tuple[str, str]] = {}
         for namespace in self._namespaces:
             for metadata in self._api.list_metadata(namespace):
                 key = workflow_key(metadata["namespace"], metadata["name"])
                 listed[key] = (metadata["uid"], metadata["resourceVersion"])
         self._look_for_gone(listed)
-        self._look_for_unseen(listed)
+        return self._look_for_unseen(listed)
 
     def _look_for_gone(self, listed: dict[str, tuple[str, str]]) -> None:
         """Objects that we know, and runs of objects, that the list does not have."""
@@ -118,27 +121,33 @@ class Sweeper:
         """Whether it is in a namespace that we look at: of the others we know nothing."""
         return self._namespaces == (None,) or workflow.partition("/")[0] in self._namespaces
 
-    def _look_for_unseen(self, listed: dict[str, tuple[str, str]]) -> None:
-        """Objects that the watch has not shown, or not so new. Give it time, then start it afresh."""
-        waits = FIRST_WAITS if not self.synced else 1
-        unseen = self._unseen(listed)
-        while unseen and waits and not self._stopping:
-            time.sleep(FIRST_LAG_SECONDS if not self.synced else LAG_SECONDS)
-            waits -= 1
-            unseen = self._unseen(listed)
+    def _look_for_unseen(self, listed: dict[str, tuple[str, str]]) -> bool:
+        """Objects that the watch has not shown, or not so new: give it time; gives whether it has shown all."""
+        patience = LAG_SECONDS if self.synced else self._patience
+        deadline = time.monotonic() + patience
+        while unseen := self._unseen(listed):
+            if time.monotonic() > deadline or self._stopping:
+                break
+            time.sleep(POLL_SECONDS)
         if unseen and self.synced:
-            for key in unseen:
-                namespace, _, name = key.partition("/")
-                try:
-                    self._cache.put(parse(self._api.read_workflow(namespace, name)))
-                except ApiGoneError:
-                    continue
-                self._drifted("unseen")
-                self._queue.add(key)
+            self._fetch(unseen)
             logger.warning("the watch has missed %d Workflows and starts again", len(unseen))
             self._watcher.restart()
-        elif not unseen:
+        elif unseen:  # it may be slow, or they may be gone by now: the next list tells
+            self._patience = min(LONGEST_PATIENCE_SECONDS, 2 * self._patience)
+        else:
             self.synced = True
+        return not unseen
+
+    def _fetch(self, keys: list[str]) -> None:
+        for key in keys:
+            namespace, _, name = key.partition("/")
+            try:
+                self._cache.put(parse(self._api.read_workflow(namespace, name)))
+            except ApiGoneError:
+                continue
+            self._drifted("unseen")
+            self._queue.add(key)
 
     def _unseen(self, listed: dict[str, tuple[str, str]]) -> list[str]:
         found = []

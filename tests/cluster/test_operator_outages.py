@@ -1,0 +1,132 @@
+"""What the operator does while the API server is away, slow, busy or forgetful."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.control_plane import Access
+from tests.cluster.faults import ALL, WATCHES, FaultProxy, Match
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.operators import Operator
+from tests.cluster.processes import await_true
+from tests.cluster.test_operator_lifecycle import HELLO, LONG, is_gone
+from tests.cluster.workflows import await_phase, finish, status_of, workflow
+
+pytestmark = pytest.mark.control_plane
+
+STATUSES = Match(method="PATCH", path="/status$")
+
+
+def test_a_run_goes_on_without_the_api_server_and_the_status_catches_up(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
+) -> None:
+    steps = [
+        {"name": f"t{n}", "dependsOn": [f"t{n - 1}"] if n else [], "shell": {"script": f"touch {tmp_path / str(n)}"}}
+        for n in range(4)
+    ]
+    gate = {"name": "gate", "shell": {"script": f"until test -e {tmp_path / 'go'}; do sleep 0.05; done"}}
+    steps[0]["dependsOn"] = ["gate"]
+    with FaultProxy(control_plane) as proxy:
+        operator(api=proxy.url, unsafeBodies=["shell"])
+        kubectl.apply(workflow("through", gate, *steps))
+        await_phase(kubectl, "through", "Running")
+        with proxy.away():
+            (tmp_path / "go").touch()
+            await_true("the run has gone on", (tmp_path / "3").exists)
+            time.sleep(3)  # long enough that attempts to write have failed
+            assert status_of(kubectl, "through")["phase"] == "Running"
+        began = time.monotonic()
+        assert finish(kubectl, "through")["phase"] == "Completed"
+        assert time.monotonic() - began < 30
+
+
+def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
+) -> None:
+    with FaultProxy(control_plane) as proxy:
+        running = operator(api=proxy.url)
+        kubectl.apply(workflow("gap", LONG))
+        await_phase(kubectl, "gap", "Running")
+        assert proxy.expire()
+        kubectl.apply(workflow("after", HELLO))
+        assert finish(kubectl, "after")["phase"] == "Completed"
+        kubectl("delete", "fw", "gap", "--timeout=60s")
+        assert is_gone(kubectl, "gap")
+        assert running.running
+
+
+def test_a_watch_that_is_refused_with_410_or_500_is_started_again(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
+) -> None:
+    with FaultProxy(control_plane) as proxy:
+        running = operator(api=proxy.url)
+        proxy.answer(410, WATCHES, times=2)
+        proxy.answer(500, WATCHES, times=2)
+        proxy.drop(WATCHES)
+        await_true("the answers were used", lambda: proxy.answers_left() == 0)
+        kubectl.apply(workflow("later", HELLO))
+        assert finish(kubectl, "later")["phase"] == "Completed"
+        assert running.running
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
+def test_a_status_that_is_not_taken_is_written_again(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, status: int
+) -> None:
+    with FaultProxy(control_plane) as proxy:
+        operator(api=proxy.url)
+        proxy.answer(status, STATUSES, times=3)
+        kubectl.apply(workflow("stubborn", HELLO))
+        assert finish(kubectl, "stubborn")["phase"] == "Completed"
+        assert proxy.answers_left() == 0
+
+
+def test_a_claim_that_fails_is_made_again(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
+) -> None:
+    with FaultProxy(control_plane) as proxy:
+        operator(api=proxy.url)
+        proxy.answer(503, Match(method="PATCH", path="/workflows/claimed"), times=2)
+        kubectl.apply(workflow("claimed", HELLO))
+        assert finish(kubectl, "claimed")["phase"] == "Completed"
+        assert proxy.answers_left() == 0
+
+
+def test_an_engine_starts_and_goes_on_while_the_api_server_is_away(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
+) -> None:
+    waits = {"name": "gate", "shell": {"script": f"until test -e {tmp_path / 'go'}; do sleep 0.05; done"}}
+    last = {"name": "last", "dependsOn": ["gate"], "shell": {"script": f"touch {tmp_path / 'done'}"}}
+    with FaultProxy(control_plane) as proxy:
+        running = operator(api=proxy.url, unsafeBodies=["shell"])
+        kubectl.apply(workflow("blind", waits, last))
+        await_phase(kubectl, "blind", "Running")
+        running.kill()
+        (tmp_path / "go").touch()
+        with proxy.away():
+            running.start(ready=False)
+            await_true("the run has gone on", (tmp_path / "done").exists)
+            assert running.get("/healthz").status_code == 200
+            assert running.get("/readyz").status_code == 503
+        assert finish(kubectl, "blind")["phase"] == "Completed"
+        running.await_ready()
+
+
+def test_a_silent_api_server_stops_no_run_and_no_probe(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
+) -> None:
+    waits = {"name": "gate", "shell": {"script": f"until test -e {tmp_path / 'go'}; do sleep 0.05; done"}}
+    last = {"name": "last", "dependsOn": ["gate"], "shell": {"script": f"touch {tmp_path / 'done'}"}}
+    with FaultProxy(control_plane) as proxy:
+        running = operator(api=proxy.url, unsafeBodies=["shell"])
+        kubectl.apply(workflow("silent", waits, last))
+        await_phase(kubectl, "silent", "Running")
+        with proxy.hold(ALL):
+            (tmp_path / "go").touch()
+            await_true("the run has gone on", (tmp_path / "done").exists)
+            assert running.get("/healthz").status_code == 200
+        assert finish(kubectl, "silent")["phase"] == "Completed"
