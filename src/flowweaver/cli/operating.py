@@ -16,40 +16,40 @@ LIBRARIES = ("kopf", "kubernetes", "aiohttp", "prometheus_client")
 
 
 def _setting(flag: str, variable: str, help_text: str, metavar: str | None = None) -> Any:
-    return typer.Option(flag, metavar=metavar, help=f"{help_text} [env: FLOWWEAVER_{variable}]", show_default=False)
+    return typer.Option(flag, metavar=metavar, help=f"{help_text} (FLOWWEAVER_{variable})", show_default=False)
 
 
 def operator(  # noqa: PLR0913 - one parameter a setting
     *,
     state: Annotated[
-        Path | None, _setting("--state", "STATE", "The store. [default: /var/lib/flowweaver/state.db]")
+        Path | None, _setting("--state", "STATE", "The store. Default: /var/lib/flowweaver/state.db.")
     ] = None,
     namespace: Annotated[
-        list[str] | None, _setting("--namespace", "NAMESPACE", "What it watches; again for more. [default: all]", "NS")
+        list[str] | None, _setting("--namespace", "NAMESPACE", "What it watches; again for more. Default: all.", "NS")
     ] = None,
     instance: Annotated[
         str | None,
         _setting(
             "--instance",
             "INSTANCE",
-            "Acts only on Workflows whose label flowweaver.io/instance is this. [default: default]",
+            "Acts only on Workflows whose label flowweaver.io/instance is this. Default: default.",
             "NAME",
         ),
     ] = None,
-    workers: Annotated[int | None, _setting("--workers", "WORKERS", "Attempts at once. [default: 16]", "N")] = None,
+    workers: Annotated[int | None, _setting("--workers", "WORKERS", "Attempts at once. Default: 16.", "N")] = None,
     http: Annotated[
         str | None,
-        _setting("--http", "HTTP", "/healthz, /readyz and /metrics. [default: :8080]", "HOST:PORT"),
+        _setting("--http", "HTTP", "/healthz, /readyz and /metrics. Default: :8080.", "HOST:PORT"),
     ] = None,
     functions: Annotated[
         list[str] | None,
         _setting(
-            "--functions", "FUNCTIONS", "Modules that python.function may name; again for more. [default: none]", "GLOB"
+            "--functions", "FUNCTIONS", "Modules that python.function may name; again for more. Default: none.", "GLOB"
         ),
     ] = None,
     unsafe_bodies: Annotated[
         str | None,
-        _setting("--unsafe-bodies", "UNSAFE_BODIES", "Of shell, python.source, thread. [default: none]", "LIST"),
+        _setting("--unsafe-bodies", "UNSAFE_BODIES", "Of shell, python.source, thread. Default: none.", "LIST"),
     ] = None,
     http_allow: Annotated[
         list[str] | None,
@@ -62,19 +62,19 @@ def operator(  # noqa: PLR0913 - one parameter a setting
     ] = None,
     adopt: Annotated[
         bool | None,
-        _setting("--adopt/--no-adopt", "ADOPT", "Take over Workflows whose state another volume held. [default: off]"),
+        _setting("--adopt/--no-adopt", "ADOPT", "Take over Workflows whose state another volume held. Default: off."),
     ] = None,
     grace_seconds: Annotated[
         float | None,
         _setting(
-            "--grace-seconds", "GRACE_SECONDS", "How long attempts may take to end at SIGTERM. [default: 30]", "SECONDS"
+            "--grace-seconds", "GRACE_SECONDS", "How long attempts may take to end at SIGTERM. Default: 30.", "SECONDS"
         ),
     ] = None,
     log_format: Annotated[
-        str | None, _setting("--log-format", "LOG_FORMAT", "text or json. [default: text]", "FORMAT")
+        str | None, _setting("--log-format", "LOG_FORMAT", "text or json. Default: text.", "FORMAT")
     ] = None,
     log_level: Annotated[
-        str | None, _setting("--log-level", "LOG_LEVEL", "debug, info, warning or error. [default: info]", "LEVEL")
+        str | None, _setting("--log-level", "LOG_LEVEL", "debug, info, warning or error. Default: info.", "LEVEL")
     ] = None,
 ) -> None:
     """Serve a cluster: run its Workflows in this process. An option wins over the environment."""
