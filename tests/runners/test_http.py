@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
+from flowweaver.core.events import Completed, Failed, Outcome
+from flowweaver.core.phases import Reason
+from flowweaver.expressions import scope_of
+from flowweaver.policy import Policy
+from flowweaver.runners.failures import Refused
+from flowweaver.runners.http import HttpRunner
+from flowweaver.runners.http_request import build_request
+from flowweaver.runners.http_response import read_body
 from tests.security.sites import (
     PUBLIC,
     Network,
@@ -21,11 +31,6 @@ from tests.security.sites import (
     serving,
     speaking,
 )
-
-from flowweaver.core.events import Completed, Failed, Outcome
-from flowweaver.core.phases import Reason
-from flowweaver.policy import Policy
-from flowweaver.runners.http import HttpRunner
 
 LOCAL = Policy(http_allow=("127.0.0.1",))
 MEBIBYTE = 1024 * 1024
@@ -168,6 +173,19 @@ def test_a_packed_body_is_counted_as_it_unpacks() -> None:
     assert failed(Reply(200, bomb, [("Content-Encoding", "gzip")])).reason == Reason.RESULT_TOO_LARGE
 
 
+def test_unpacking_takes_little_memory_however_much_is_packed() -> None:
+    bomb = gzip.compress(b"\0" * (64 * MEBIBYTE), 9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused):
+            read_body("GET", {"content-encoding": "gzip"}, [bomb])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 8 * MEBIBYTE
+
+
 def test_a_packed_body_that_never_unpacks_to_anything_is_counted_as_it_comes() -> None:
     nothing = gzip.compress(b"") * 60_000
 
@@ -255,6 +273,12 @@ def test_user_and_password_of_a_url_are_sent_as_basic_authorization() -> None:
         assert site.requests[0].headers["authorization"] == "Basic YWRhOnBAc3M="
 
 
+def test_a_request_remembers_no_user_password_or_fragment_of_its_url() -> None:
+    request = build_request({"url": "http://ada:hunter2@h/a?b=1#c"}, scope_of(attempt_of({})), "key")
+
+    assert str(request.url) == "http://h/a?b=1"
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -337,7 +361,7 @@ def test_a_response_of_which_expect_when_is_false_fails_and_may_be_retried() -> 
     assert failed(Reply.json({"done": False}), expect={"when": "${response.body.done}"}) == Failed(
         reason=Reason.TASK_FAILED,
         error_type="HttpExpectation",
-        message="GET http://127.0.0.1:80/rows answered 200, but expect.when is false: {'done': False}",
+        message='GET http://127.0.0.1:80/rows answered 200, but expect.when is false: {"done": false}',
         retryable=True,
     )
 

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from flowweaver.policy import Policy
+from flowweaver.runners import http, http_connection
+from flowweaver.runners.http import HttpRunner
 from tests.security.sites import (
     PUBLIC,
     Network,
@@ -24,10 +28,6 @@ from tests.security.sites import (
     serving,
     speaking,
 )
-
-from flowweaver.policy import Policy
-from flowweaver.runners import http, http_connection
-from flowweaver.runners.http import HttpRunner
 
 LOCAL = Policy(http_allow=("127.0.0.1",))
 LONG = 60.0  # nothing here takes that long; a test that does has failed
@@ -127,6 +127,16 @@ def test_cancelling_an_attempt_that_has_ended_touches_no_other_connection() -> N
             assert stranger.recv(4) == b"HTTP"
 
 
+def test_a_connection_that_is_made_after_the_cancellation_is_cut_at_once() -> None:
+    switch = http_connection.Switch()
+    switch.cut()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        switch.hold(ours)
+        assert theirs.recv(1) == b""
+    switch.release()
+
+
 def dribble(connection: socket.socket) -> None:
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -208,6 +218,14 @@ def secure(certificate: tuple[Path, Path]) -> Iterator[Site]:
 def over_tls(site: Site, host: str) -> Any:
     network = Network(names={host: [[PUBLIC]]}, sites={PUBLIC: site})
     return network.runner(Policy())(attempt_of({"url": f"https://{host}/"}))
+
+
+def test_an_ipv6_address_is_named_in_brackets() -> None:
+    with serving(Reply()) as site:
+        network = Network(sites={"2606:4700::1111": site})
+        result_of(network.runner(Policy())(attempt_of({"url": "http://[2606:4700::1111]:8080/"})))
+
+    assert site.requests[0].headers["host"] == "[2606:4700::1111]:8080"
 
 
 @pytest.mark.parametrize("host", ["server.test", "server.test."])

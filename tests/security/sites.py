@@ -30,7 +30,7 @@ PUBLIC = "93.184.216.34"
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as a server saw it; header names lower case."""
+    """A request as a server saw it; header names lower case, one that came twice joined by a comma."""
 
     method: str
     path: str
@@ -82,7 +82,10 @@ def serving(answer: Answer | Reply, tls: ssl.SSLContext | None = None) -> Iterat
 
         def handle_any(self) -> None:
             length = int(self.headers.get("content-length") or 0)
-            headers = {name.lower(): value for name, value in self.headers.items()}
+            headers: dict[str, str] = {}
+            for name, value in self.headers.items():
+                before = headers.get(name.lower())
+                headers[name.lower()] = value if before is None else f"{before}, {value}"
             received = Received(self.command, self.path, headers, self.rfile.read(length))
             site.requests.append(received)
             reply = answer if isinstance(answer, Reply) else answer(received)

@@ -12,7 +12,6 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
-from tests.security.sites import PUBLIC, Network, Reply, Site, attempt_of, failure_of, serving
 
 from flowweaver.core.events import Failed
 from flowweaver.core.phases import Reason
@@ -20,6 +19,7 @@ from flowweaver.errors import UserError
 from flowweaver.policy import Policy
 from flowweaver.runners import addresses, http, http_connection, http_request
 from flowweaver.runners.http import HttpRunner
+from tests.security.sites import PUBLIC, Network, Reply, Site, attempt_of, failure_of, serving
 
 # One attack for each row of the table, written out here: a row that is lost must not take its test along.
 ATTACKS = {

@@ -11,11 +11,13 @@
 `expect.when` sees `response`, which is what the result will be. Header names in it are lower case. A body is parsed
 where its content type is JSON (`application/json`, `…+json`), and text otherwise. Redirects are followed, at most ten,
 unless `followRedirects` is false; where one leads to another origin, no header of the task goes along. The same
-`Idempotency-Key` is sent over all retries and restarts. A status that is not expected fails the attempt, and so does
-everything that breaks a connection: both are retried as the task says.
+`Idempotency-Key` is sent over all retries and restarts. User and password of a URL are sent as basic authorization.
+A status that is not expected fails the attempt, and so does everything that breaks a connection: both are retried as
+the task says.
 
 Each hop is resolved once, all its addresses are judged by `runners.addresses`, and the connection goes to one of those
-very addresses. No connection is kept: the next one is judged again, by the rules of the workflow that asks.
+very addresses. No connection is kept: the next one is judged again, by the rules of the workflow that asks, and what a
+server ties to a connection is never another tenant's. (Keeping them would save 0.4 of 0.8 ms on loopback.)
 """
 
 from __future__ import annotations
@@ -48,9 +50,9 @@ from flowweaver.runners.http_connection import (
     dial,
     resolve,
 )
-from flowweaver.runners.http_failures import exchange_failure, failure, one_line, shown, unresolved
+from flowweaver.runners.http_failures import exchange_failure, failure, shown, unresolved
 from flowweaver.runners.http_request import MOST_REDIRECTS, HttpRequest, build_request, redirected
-from flowweaver.runners.http_response import excerpt, header_map, is_expected, parse_body, read_body
+from flowweaver.runners.http_response import excerpt, header_map, is_expected, parse_body, read_body, shortened
 from flowweaver.runners.results import encode_result
 
 DEFAULT_SECONDS = 300.0
@@ -140,7 +142,7 @@ def _checked(request: HttpRequest, answer: dict[str, Any], body: Mapping[str, An
     condition = (body.get("expect") or {}).get("when")
     if condition is None or _holds(condition, scope, answer):
         return encoded
-    said = one_line(str(answer["body"]))[:200]
+    said = shortened(answer["body"])
     raise failure(f"{_what(request)} answered {answer['status']}, but expect.when is false: {said}", "HttpExpectation")
 
 

@@ -210,7 +210,6 @@ class PinnedStream(httpcore.NetworkStream):
         return PinnedStream(wrapped, self._patience)
 
     def close(self) -> None:
-        self._patience.switch.release()
         self._socket.close()
 
     def get_extra_info(self, info: str) -> Any:

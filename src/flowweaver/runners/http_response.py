@@ -97,7 +97,13 @@ def excerpt(headers: dict[str, str], chunks: Iterable[bytes]) -> str:
                 break
     except (Refused, OSError):
         pass  # the status is the news, not that its explanation is broken
-    return one_line(storable(_decoded(headers, b"".join(parts)[: 8 * _EXCERPT_CHARACTERS])))[:_EXCERPT_CHARACTERS]
+    return shortened(_decoded(headers, b"".join(parts)[: 8 * _EXCERPT_CHARACTERS]))
+
+
+def shortened(body: Any) -> str:
+    """The first characters of a parsed body, on one line."""
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    return one_line(storable(text))[:_EXCERPT_CHARACTERS]
 
 
 def _bounded(what: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -118,7 +124,8 @@ def _unpacked(what: str, headers: dict[str, str], chunks: Iterable[bytes]) -> It
             return _inflated(what, chunks)
         case _:
             raise failure(
-                f'{what} answered in the coding "{one_line(coding)[:50]}", which was not asked for', "UnknownEncoding"
+                f'{what} answered in the coding "{one_line(coding)[:50]}", which can not be unpacked here: gzip can',
+                "UnknownEncoding",
             )
 
 
