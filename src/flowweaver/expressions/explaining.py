@@ -19,7 +19,7 @@ _SENTENCES = {
     "Iteration budget exceeded": "it takes more than 10,000 steps: filter earlier, or compute it in a python task",
     "recursion": "it is nested or chained more than 32 deep: split it up over several value tasks",
     "Unable to convert function return value": "it gives an optional value: end it with .orValue(…)",
-    "<iter range>": "only a list or a map can be gone through with map, filter, all or exists",
+    "<iter_range>": "only a list or a map can be gone through with map, filter, all or exists",
     "input '<EOF>'": "it ends too early: something is missing at its end",
     "divide by zero": "it divides by zero",
     "modulus by zero": "it divides by zero",
