@@ -1,0 +1,176 @@
+"""Whatever is done, and whatever fails meanwhile: the file says what memory says."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
+from flowweaver.core.events import AttemptId, Shutdown
+from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.state import RunHead, TaskState
+from flowweaver.errors import CommitUnknown, StoreUnavailable
+from flowweaver.ports import ChildProcess, RunName
+from flowweaver.stores import MemoryStore, SQLiteStore
+from flowweaver.testing.simulation import ManualClock
+from flowweaver.testing.stores import plan_of
+from flowweaver.testing.stores_disk import Disk, Effect
+
+TASKS = 4
+PLAN = plan_of(*(f"t{number}" for number in range(TASKS)))
+
+texts = st.text(max_size=8) | st.text("a\0'\ud800", max_size=4)
+times = st.none() | st.floats(0, 1e10, allow_nan=False)
+counts = st.integers(0, 5)
+tasks = st.integers(0, TASKS - 1)
+states = st.builds(
+    TaskState,
+    phase=st.sampled_from(TaskPhase),
+    attempts=counts,
+    failures=counts,
+    crashes=counts,
+    reason=texts,
+    message=texts,
+    error_type=texts,
+    not_before=times,
+    started_at=times,
+    finished_at=times,
+)
+heads = st.builds(
+    RunHead,
+    phase=st.sampled_from(RunPhase),
+    reason=texts,
+    message=texts,
+    created_at=st.floats(0, 1e10),
+    started_at=times,
+    finished_at=times,
+    deadline=times,
+    shutdown=st.none() | st.sampled_from(Shutdown),
+    failed_fast=st.booleans(),
+    suspended=st.booleans(),
+    priority=st.integers(-9, 9),
+    parallelism=st.none() | counts,
+    rerun_token=texts,
+)
+
+
+class TwoStores(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.disk = Disk().__enter__()
+        self.memory = MemoryStore()
+        self.file = self.opened()
+        self.runs = []
+
+    def opened(self):
+        return SQLiteStore(Path(self.folder.name) / "state.db", clock=ManualClock(), vfs=self.disk.name)
+
+    def teardown(self):
+        self.disk.heal()
+        self.file.close()
+        self.disk.__exit__(None, None, None)
+        self.folder.cleanup()
+
+    @rule(workflow=st.sampled_from("vw"), head=heads)
+    def create(self, workflow, head):
+        name = RunName(workflow, str(len(self.runs)))
+        self.runs.append(self.file.create_run(name, PLAN, head))
+        assert self.memory.create_run(name, PLAN, head) == self.runs[-1]
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), first=tasks, count=st.integers(0, TASKS))
+    def create_tasks(self, data, first, count):
+        run = data.draw(st.sampled_from(self.runs))
+        names = [task.name for task in PLAN.tasks[first : first + count]]
+        for store in (self.file, self.memory):
+            store.create_tasks(run, first, names)
+
+    @precondition(lambda self: self.runs)
+    @rule(
+        data=st.data(),
+        changed=st.dictionaries(tasks, st.tuples(states, st.binary(max_size=9), texts), min_size=1),
+        head=st.none() | heads,
+        fault=st.none()
+        | st.sampled_from([effect for effect in Effect if effect.name in {"FAIL", "FAIL_AFTER", "FILL", "TEAR"}]),
+        operation=st.sampled_from(["write", "sync"]),
+        nth=st.integers(1, 6),
+    )
+    def commit(self, data, changed, head, fault, operation, nth):
+        run = data.draw(st.sampled_from(self.runs))
+        attempts = {task: AttemptId(run, task, state.attempts + 1) for task, (state, _, _) in changed.items()}
+        changes = Changes(
+            tasks=[TaskChanged(run, task, state) for task, (state, _, _) in changed.items()],
+            runs=[RunChanged(run, head)] if head else [],
+            started=[AttemptStarted(attempt, 1.0) for attempt in attempts.values()],
+            closed=[
+                AttemptClosed(attempts[task], state.phase, 2.0, text, text, text)
+                for task, (state, _, text) in changed.items()
+                if state.phase is not TaskPhase.RUNNING
+            ],
+            results=[ResultRecorded(run, task, result) for task, (_, result, _) in changed.items()],
+        )
+        children = [ChildProcess(attempt=attempt, pid=7, started=task) for task, attempt in attempts.items()]
+        if fault and not (fault is Effect.FILL and operation == "sync"):
+            self.disk.will(fault, operation, nth=nth)
+        self.insist(changes, children)
+        self.disk.heal()
+        self.memory.commit(changes, children)
+
+    def insist(self, changes, children):
+        """As the engine does it: once, whatever the disk does."""
+        before = self.file.position().sequence
+        failure = None
+        try:
+            self.file.commit(changes, children)
+        except StoreUnavailable as error:
+            failure = error
+        if failure is None:
+            return
+        self.file.reopen()
+        happened = self.file.position().sequence - before
+        assert happened in ({0, 1} if isinstance(failure, CommitUnknown) else {0})
+        if not happened:
+            self.file.commit(changes, children)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def delete(self, data):
+        run = data.draw(st.sampled_from(self.runs))
+        self.runs.remove(run)
+        for store in (self.file, self.memory):
+            store.delete_run(run)
+
+    @rule()
+    def restart(self):
+        self.file.close()
+        self.file = self.opened()
+        self.memory.close()
+        self.memory.begin_epoch()
+
+    @rule()
+    def checkpoint(self):
+        self.file.checkpoint()
+
+    @invariant()
+    def they_say_the_same(self):
+        ours, theirs = self.file.position(), self.memory.position()
+        assert (ours.epoch, ours.sequence) == (theirs.epoch, theirs.sequence)
+        assert list(self.file.list_runs()) == list(self.memory.list_runs())
+        assert list(self.file.unfinished_runs()) == list(self.memory.unfinished_runs())
+        assert [self.file.newest_run(name) for name in "vw"] == [self.memory.newest_run(name) for name in "vw"]
+        by_attempt = {child.attempt: child for child in self.memory.read_processes()}
+        assert {child.attempt: child for child in self.file.read_processes()} == by_attempt
+        for run in self.runs:
+            assert self.file.read_run(run) == self.memory.read_run(run)
+            assert self.file.read_results(run, range(TASKS)) == self.memory.read_results(run, range(TASKS))
+
+
+TestTwoStores = TwoStores.TestCase
+TestTwoStores.settings = settings(
+    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
