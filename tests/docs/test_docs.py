@@ -1,62 +1,20 @@
-"""The docs are true: every manifest in them runs, every command in them works, every link leads somewhere.
-
-A fenced block says by its first word what it is, and by a second one why it is not run here:
-
-    yaml                a manifest: it is accepted, and run unless it waits long
-    console             commands after `$`, run beside a copy of examples/; below one its output, `…` for anything
-    console cluster     commands that need a cluster: run by test_docs_in_a_cluster.py
-    console slow        commands that take long or need the network: run by .ci/run
-    mermaid, text       nothing to run
-"""
+"""The docs are true: every manifest in them runs, every command in them works, every link leads somewhere."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 
 from flowweaver.cli import main
 from flowweaver.manifest import Accepted, load_documents, validate
 from flowweaver.policy import Policy
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-KINDS = {"yaml", "console", "console cluster", "console slow", "mermaid", "text"}
-
-
-@dataclass(frozen=True)
-class Block:
-    page: str
-    line: int
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def blocks() -> list[Block]:
-    return [
-        Block(str(page.relative_to(ROOT)), token.map[0] + 1, token.info.strip(), token.content)
-        for page in PAGES
-        for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))
-        if token.type in {"fence", "code_block"}
-    ]
-
-
-BLOCKS = blocks()
-
-
-def of(kind: str) -> list[Block]:
-    return [block for block in BLOCKS if block.kind == kind]
+from tests.docs.blocks import BLOCKS, KINDS, PAGES, ROOT, of, run_commands
 
 
 def test_every_block_says_what_it_is():
@@ -92,20 +50,7 @@ def test_the_first_manifest_of_the_readme_runs_on_the_default_installation_and_i
 @pytest.mark.parametrize("block", of("console"), ids=str)
 def test_a_command_of_the_docs_does_what_the_docs_say(block, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    for command, expected in commands(block.text):
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert result.returncode == 0, f"{command}\n{result.stdout}"
-        if expected:
-            assert matches(result.stdout, expected), f"{command}\nsays\n{result.stdout}\nand the docs\n{expected}"
+    run_commands(block.text, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -138,23 +83,6 @@ def test_drift_in_the_docs_is_found(tmp_path):
 
     assert result.returncode == 1
     assert "-    Running --> Skipped" in result.stderr
-
-
-def commands(text: str) -> list[tuple[str, str]]:
-    """Each command with the output that the docs show below it."""
-    found: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return [(command, "\n".join(lines)) for command, lines in found]
-
-
-def matches(output: str, expected: str) -> bool:
-    """Whether the output is what the docs show; `…` stands for anything."""
-    pattern = ".*".join(re.escape(part) for part in expected.split("…"))
-    return re.fullmatch(pattern, output.strip("\n"), re.DOTALL) is not None
 
 
 def anchors(page: Path) -> set[str]:

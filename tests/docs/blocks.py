@@ -1,0 +1,88 @@
+"""The fenced blocks of the docs. The first word says what a block is, a second one why it is not run with the others:
+
+yaml                a manifest: it is accepted, and run
+console             commands after `$`, run beside a copy of examples/; below one its output, `…` for anything
+console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
+console node        commands that need a cluster that runs pods: run there too
+console slow        commands that install things: run by .ci/run
+mermaid, text       nothing to run
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+KINDS = {"yaml", "console", "console cluster", "console node", "console slow", "mermaid", "text"}
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks() -> list[Block]:
+    return [
+        Block(str(page.relative_to(ROOT)), token.map[0] + 1, token.info.strip(), token.content)
+        for page in PAGES
+        for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))
+        if token.type in {"fence", "code_block"}
+    ]
+
+
+BLOCKS = blocks()
+
+
+def of(kind: str) -> list[Block]:
+    return [block for block in BLOCKS if block.kind == kind]
+
+
+def run_commands(text: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Run each command of a block in that folder; raises `AssertionError` where it fails or says something else."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for command, expected in commands(text):
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=folder,
+            env={**os.environ, "PATH": path, "COLUMNS": "120", **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}"
+        if expected:
+            assert matches(result.stdout, expected), f"{command}\nsays\n{result.stdout}\nand the docs\n{expected}"
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Each command with the output that the docs show below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return [(command, "\n".join(lines)) for command, lines in found]
+
+
+def matches(output: str, expected: str) -> bool:
+    """Whether the output is what the docs show; `…` stands for anything."""
+    pattern = ".*".join(re.escape(part) for part in expected.split("…"))
+    return re.fullmatch(pattern, output.strip("\n"), re.DOTALL) is not None
