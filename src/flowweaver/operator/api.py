@@ -23,7 +23,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from flowweaver.errors import FlowWeaverError, UserError
 from flowweaver.operator.names import API_VERSION, FIELD_MANAGER, PLURAL
 
-TIMEOUT = urllib3.Timeout(connect=5.0, read=15.0)
+TIMEOUT = urllib3.Timeout(connect=3.0, read=15.0)
 PAGE = 500  # objects a page of a list
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"

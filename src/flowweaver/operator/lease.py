@@ -12,7 +12,14 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from flowweaver.operator.api import Api, ApiConflictError, ApiError, ApiGoneError, ApiKindMissingError
+from flowweaver.operator.api import (
+    Api,
+    ApiConflictError,
+    ApiError,
+    ApiGoneError,
+    ApiKindMissingError,
+    ApiUnreachableError,
+)
 from flowweaver.operator.names import LEASE_PREFIX
 from flowweaver.operator.objects import instant
 
@@ -34,6 +41,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="flowweaver-lease", daemon=True)
         self._warned = ""
         self.held = False
+        self.reachable = True  # whether the API server answered when it was asked last
 
     def wait(self, stopping: threading.Event) -> None:
         """Return when nobody else holds it, or when that can not be told; at the latest when stopping."""
@@ -85,12 +93,21 @@ class Lease:
     def _try(self) -> str:
         """Take or renew it; gives who else has it, empty where nobody has or it can not be told."""
         try:
-            return self._take()
+            other = self._take()
         except ApiConflictError:
-            return self._warned  # somebody was quicker; the next look tells who
+            other = self._warned  # somebody was quicker; the next look tells who
+        except ApiUnreachableError as error:
+            if self.reachable:
+                logger.warning("the API server can not be reached; what runs goes on: %s", error)
+            self.reachable = False
+            return ""
         except ApiError as error:
             logger.debug("the Lease could not be taken: %s", error)
-            return ""
+            other = ""
+        if not self.reachable:
+            logger.info("the API server answers again")
+        self.reachable = True
+        return other
 
     def _take(self) -> str:
         try:

@@ -209,6 +209,8 @@ class Operator:
             wrong["store"] = health.store_error
         elif not (health.accepting and self._accepting):
             wrong["engine"] = "it starts nothing new"
+        if not self._lease.reachable:
+            wrong["api"] = "the API server can not be reached"
         if self._sweeper.kind_missing:
             wrong["watch"] = "the CRD workflows.flowweaver.io is not there"
         elif self._watcher.started_at is None:

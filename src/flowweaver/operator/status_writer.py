@@ -324,8 +324,7 @@ class StatusWriter:
                         return True
                     entry.limit = max(LEAST_BYTES, size // 2)
                 case ApiUnreachableError():
-                    if self._paused_until <= now:
-                        logger.warning("the API server can not be reached; statuses wait: %s", error)
+                    logger.debug("the API server can not be reached; statuses wait: %s", error)
                     self._paused_until = now + OUTAGE_PAUSE_SECONDS
                 case _:
                     entry.failures += 1

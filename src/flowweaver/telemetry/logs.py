@@ -33,7 +33,8 @@ def set_up(*, style: str, level: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Dropping(lines)]
     root.setLevel(level.upper())
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # kopf's own trouble is told by whoever supervises it; each of its retries is a traceback.
+    logging.getLogger("kopf").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that the other side closed
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
