@@ -87,11 +87,11 @@ test-cluster: $(DEV) ## The tests against a real kube-apiserver alone; fails whe
 
 .PHONY: e2e
 e2e: $(DEV) ## Image, chart and a killed pod on the cluster that KUBECONFIG names
-	@hack/e2e
+	@PYTEST_ARGS="tests/docs $(PYTEST_ARGS)" hack/e2e
 
 .PHONY: kind-e2e
 kind-e2e: $(DEV) ## The same on a cluster that kind makes (KIND_IMAGE, KIND_CONFIG, KIND_LOAD)
-	@hack/kind-e2e
+	@PYTEST_ARGS="tests/docs $(PYTEST_ARGS)" hack/kind-e2e
 
 .PHONY: bench
 bench: $(CLI) ## What a step costs, beside what the disk costs in the same run
