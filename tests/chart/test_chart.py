@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+
+from flowweaver.operator.settings import VARIABLES, Settings
 from tests.cluster import assets
 from tests.cluster.control_plane import Access
 from tests.cluster.fixtures import fresh_namespace
 from tests.cluster.operators import CHART, container_environment, render_chart
-
-from flowweaver.operator.settings import VARIABLES, Settings
 
 pytestmark = pytest.mark.control_plane  # helm comes with it
 
@@ -126,7 +126,7 @@ def test_the_default_install_runs_no_code_and_reaches_no_private_address() -> No
 # -------------------------------------------------------------------------------------------------------------- rights
 
 WORKFLOW_RULES = [
-    {"apiGroups": ["flowweaver.io"], "resources": ["workflows"], "verbs": ["get", "list", "watch", "patch"]},
+    {"apiGroups": ["flowweaver.io"], "resources": ["workflows"], "verbs": ["get", "list", "watch", "patch", "delete"]},
     {"apiGroups": ["flowweaver.io"], "resources": ["workflows/status"], "verbs": ["patch"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
 ]

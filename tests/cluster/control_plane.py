@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+
 from tests.cluster import assets, processes
 from tests.cluster.keys import Keys, make_keys
 from tests.cluster.kubectl import Kubectl

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+
 from tests.cluster import processes
 from tests.cluster.control_plane import Access
 

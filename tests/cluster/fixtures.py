@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cluster import assets
 from tests.cluster.control_plane import Access, ControlPlane
 from tests.cluster.kubectl import Kubectl

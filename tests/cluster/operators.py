@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import httpx
 import yaml
+
 from tests.cluster import assets, processes
 from tests.cluster.control_plane import Access, write_kubeconfig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.cluster.control_plane import Access, ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.processes import await_true

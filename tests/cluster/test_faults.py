@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+
 from tests.cluster.control_plane import Access
 from tests.cluster.faults import WATCHES, FaultProxy, Match
 from tests.cluster.processes import await_true

@@ -45,11 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* What the operator does with Workflows: all that it may do outside its own namespace. */}}
+{{- /* All that the operator may do outside its own namespace; `delete` is for ttlSecondsAfterFinished. */}}
 {{- define "flowweaver.workflowRules" -}}
 - apiGroups: [flowweaver.io]
   resources: [workflows]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [flowweaver.io]
   resources: [workflows/status]
   verbs: [patch]
