@@ -42,8 +42,10 @@ def test_a_task_that_only_the_run_could_name_is_an_error(value):
     with pytest.raises(ExpressionError, match="which task is meant must be written out, such as"):
         references(value)
     assert messages(value) == [
-        f"the expression at column {value.index('tasks') + 1}: which task is meant must be written out, such as tasks.a "
-        'or tasks["a-b"]: what runs first depends on it'
+        (
+            f"the expression at column {value.index('tasks') + 1}: which task is meant must be written out, such as "
+            'tasks.a or tasks["a-b"]: what runs first depends on it'
+        )
     ]
 
 
@@ -64,7 +66,7 @@ def test_a_task_that_only_the_run_could_name_is_an_error(value):
         ("${true ? 'a' : 1}", "both sides of the : must have the same type: convert one, or wrap both in dyn(…)"),
         ("${1 ? 'a' : 'b'}", "a condition must be true or false: compare with ==, > or the like"),
         ("${'abc\\q'}", "a text is not closed, or holds a backslash that means nothing"),
-        ("${[1, 2}", '"]" is missing'),
+        ("${[1, 2}", "column 8: it ends too early"),
         ("${Foo{a: 1}}", "a Foo can not be made here: write a map, with its keys in quotes"),
         ("${params.bucket +}", "column 18: it ends too early: something is missing at its end"),
         ("x\n${1 +}", "line 2, column 6: it ends too early"),

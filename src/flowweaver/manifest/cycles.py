@@ -13,7 +13,10 @@ from flowweaver.manifest.reasons import INVALID_GRAPH
 
 def cycle_problems(tasks: Sequence[tuple[str, Mapping[str, Any]]], found: Mapping[str, Sequence[str]]) -> list[Problem]:
     """A task that depends on itself, each; else one cycle. `found` has known names only, by task."""
-    paths = {task["name"]: path for path, task in reversed(tasks) if isinstance(task.get("name"), str)}
+    paths: dict[str, str] = {}
+    for path, task in tasks:
+        if isinstance(task.get("name"), str):
+            paths.setdefault(task["name"], path)
     selfish = [name for name in paths if name in found.get(name, ())]
     if selfish:
         return [

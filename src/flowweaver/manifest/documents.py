@@ -9,17 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import yaml
 
-from flowweaver.errors import ManifestError
-from flowweaver.manifest.problems import Problem
+from flowweaver.manifest.json_texts import DEPTH_LIMIT, read_json, unreadable, whole_number
 
 SIZE_LIMIT = 16 * 1024 * 1024
 NODE_LIMIT = 500_000
-DEPTH_LIMIT = 100
 LONGEST_NUMBER = 200  # digits; a longer one stays a text
 
 _TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
@@ -44,14 +41,17 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
 def load_documents(text: str) -> list[dict[str, Any]]:
     """Every document that is not empty, as JSON; raises `ManifestError`, which says where, for what can not be read."""
     if len(text) > SIZE_LIMIT:
-        raise _error("TooLarge", f"the file has {len(text)} characters and at most {SIZE_LIMIT} are read: split it up")
+        raise unreadable(
+            "TooLarge", f"the file has {len(text)} characters and at most {SIZE_LIMIT} are read: split it up"
+        )
     try:
-        return list(_documents(text))
+        documents = read_json(text) if text.lstrip().startswith("{") else None
+        return list(_documents(text)) if documents is None else documents
     except yaml.MarkedYAMLError as exc:
-        raise _error("InvalidYaml", _sentence(exc)) from exc
+        raise unreadable("InvalidYaml", _sentence(exc)) from exc
     except (yaml.YAMLError, RecursionError) as exc:
         detail = "it is nested too deep" if isinstance(exc, RecursionError) else " ".join(str(exc).split())
-        raise _error("InvalidYaml", f"this is no YAML: {detail}") from exc
+        raise unreadable("InvalidYaml", f"this is no YAML: {detail}") from exc
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
@@ -63,7 +63,7 @@ def _documents(text: str) -> Iterator[dict[str, Any]]:
             continue
         if not isinstance(content, dict):
             place = _place(node)
-            raise _error("InvalidYaml", f"{place}: a manifest is a map that starts with apiVersion, not this")
+            raise unreadable("InvalidYaml", f"{place}: a manifest is a map that starts with apiVersion, not this")
         yield content
 
 
@@ -77,7 +77,7 @@ class _Reader:
         self._nodes += 1
         if self._nodes > NODE_LIMIT or depth <= 0:
             much = f"has more than {NODE_LIMIT} values" if depth > 0 else f"is nested more than {DEPTH_LIMIT} deep"
-            raise _error("TooLarge", f"{_place(node)}: the document {much}, aliases written out")
+            raise unreadable("TooLarge", f"{_place(node)}: the document {much}, aliases written out")
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, depth)
@@ -98,7 +98,7 @@ class _Reader:
                 continue
             key = _key(key_node)
             if key in own:
-                raise _error("InvalidYaml", f'{_place(key_node)}: the key "{key}" stands twice: remove one')
+                raise unreadable("InvalidYaml", f'{_place(key_node)}: the key "{key}" stands twice: remove one')
             own[key] = self.read(value_node, depth - 1)
         return {**merged, **own}
 
@@ -106,13 +106,13 @@ class _Reader:
         value = self.read(node, depth - 1)
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, dict) for part in parts):
-            raise _error("InvalidYaml", f"{_place(node)}: << takes a map or a list of maps")
+            raise unreadable("InvalidYaml", f"{_place(node)}: << takes a map or a list of maps")
         return {key: item for part in reversed(parts) for key, item in part.items()}
 
 
 def _check_tag(node: yaml.Node, expected: str) -> None:
     if node.tag != expected:
-        raise _error("InvalidYaml", f"{_place(node)}: the tag {node.tag} is not read: remove it")
+        raise unreadable("InvalidYaml", f"{_place(node)}: the tag {node.tag} is not read: remove it")
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -132,7 +132,7 @@ def _plain(text: str, node: yaml.ScalarNode) -> Any:
     if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
         return _numeral(text)
     if _NOT_FINITE.fullmatch(text):
-        raise _error("InvalidYaml", f"{_place(node)}: {text} is no number in JSON: quote it, or write another one")
+        raise unreadable("InvalidYaml", f"{_place(node)}: {text} is no number in JSON: quote it, or write another one")
     return text
 
 
@@ -144,7 +144,7 @@ def _numeral(text: str) -> int | float | str:
         value = float(text.replace("_", ""))
     except ValueError:
         return text
-    return _number(value) if math.isfinite(value) else text
+    return whole_number(value) if math.isfinite(value) else text
 
 
 def _integer(text: str) -> int | float | str:
@@ -156,23 +156,16 @@ def _integer(text: str) -> int | float | str:
         value = sign * int(digits, 0)
     else:
         value = sign * int(digits, 8 if digits.startswith("0") else 10)
-    return value if -(2**63) <= value < 2**63 else _number(float(value))
-
-
-def _number(value: float) -> int | float:
-    """As it comes back from JSON: whole doubles below 1e21 are written, and so read, as integers."""
-    return int(Decimal(repr(value))) if value.is_integer() and abs(value) < 1e21 else value
+    return value if -(2**63) <= value < 2**63 else whole_number(float(value))
 
 
 def _key(node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise _error("InvalidYaml", f"{_place(node)}: a key must be a text")
-    value = _scalar(node)
+    value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
     match value:
+        case None | float():
+            raise unreadable("InvalidYaml", f"{_place(node)}: a key must be a text: put it in quotes")
         case bool():
             return "true" if value else "false"
-        case None:
-            return "null"
         case _:
             return str(value)
 
@@ -187,7 +180,3 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     problem = " ".join((error.problem or "it can not be read").split())
     context = f" {' '.join(error.context.split())}" if error.context else ""
     return f"{place}this is no YAML: {problem}{context}"
-
-
-def _error(reason: str, message: str) -> ManifestError:
-    return ManifestError((Problem(reason, "", message),))
