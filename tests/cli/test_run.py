@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 GREETING = """
@@ -156,13 +157,25 @@ def test_what_is_not_ours_in_a_file_is_left_alone(flowweaver, manifest, folder):
     assert flowweaver("run", "mixed.yaml").returncode == 0
 
 
-def test_functions_beside_the_manifest_are_found(flowweaver, manifest, folder):
+@pytest.mark.parametrize("isolation", ["Thread", "Process"])
+def test_functions_in_the_folder_where_it_is_called_are_found(isolation, flowweaver, manifest, folder):
     (folder / "beside.py").write_text("def double(number):\n    return number * 2\n")
-    file = manifest("- name: twice\n  python: {function: 'beside:double', args: {number: 21}}\n")
+    call = f"{{function: 'beside:double', args: {{number: 21}}, isolation: {isolation}}}"
+    file = manifest(
+        f"- name: twice\n  python: {call}\n", more="  outputs: [{name: out, value: '${tasks.twice.result}'}]\n"
+    )
 
-    result = flowweaver("run", file, "-o", "json")
+    result = flowweaver("run", file, "-o", "json", PYTHONSAFEPATH="1")
 
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["status"]["outputs"] == [{"name": "out", "value": 42}]
+
+
+def test_metadata_that_is_odd_does_no_harm(flowweaver, manifest, folder):
+    file = folder / manifest(GREETING, more=WHO)
+    file.write_text(file.read_text().replace("name: probe", "name: probe, generation: many, labels: 3"))
+
+    assert flowweaver("run", file.name, "-o", "json").returncode == 0
 
 
 def test_two_runs_without_a_state_file_have_different_identities(flowweaver, manifest):

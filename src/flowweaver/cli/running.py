@@ -71,7 +71,7 @@ def run(
     accepted = _accepted(document, content)
     logging.basicConfig(level=logging.WARNING, format="flowweaver: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
-    sys.path.append(str(Path.cwd()))  # functions beside the manifest; at the end, so that they hide nothing
+    sys.path.append(str(Path.cwd()))  # for functions of one's own; at the end, so that nothing is hidden
     try:
         snapshot, number = _execute(accepted, state, workers, quiet=output is not OutputFormat.TABLE)
     except StoreError as error:
@@ -129,8 +129,9 @@ def _status(content: Mapping[str, Any], snapshot: RunSnapshot) -> dict[str, Any]
     """As the operator would write it, without the bounds that the API server needs."""
     from flowweaver.operator.status import Context, status_of_run
 
-    generation = int((content.get("metadata") or {}).get("generation") or 1)
-    return status_of_run(snapshot, Context(generation=generation, now=time.time()), limit_bytes=sys.maxsize)
+    generation = content["metadata"].get("generation")
+    context = Context(generation=generation if isinstance(generation, int) else 1, now=time.time())
+    return status_of_run(snapshot, context, limit_bytes=sys.maxsize)
 
 
 def _only_workflow(file: str) -> Document:
