@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.cluster.control_plane import Access
+from tests.cluster.control_plane import Access, ControlPlane
 from tests.cluster.faults import ALL, WATCHES, FaultProxy, Match
+from tests.cluster.fixtures import install_crds, operators_of
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operators import Operator
 from tests.cluster.processes import await_true
@@ -130,3 +132,49 @@ def test_a_silent_api_server_stops_no_run_and_no_probe(
             await_true("the run has gone on", (tmp_path / "done").exists)
             assert running.get("/healthz").status_code == 200
         assert finish(kubectl, "silent")["phase"] == "Completed"
+
+
+def test_the_crd_may_go_and_come_back(
+    own_control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    access = own_control_plane.access
+    install_crds(access.kubectl)
+    kubectl = access.kubectl.within("default")
+    with operators_of(access, "default", tmp_path, request) as start:
+        running = start()
+        kubectl.apply(workflow("before", LONG))
+        await_phase(kubectl, "before", "Running")
+        access.kubectl("delete", "crd", "workflows.flowweaver.io", "--timeout=90s")
+        await_true("it says that it is not ready", lambda: not running.is_ready())
+        assert "CRD" in running.get("/readyz").text
+        install_crds(access.kubectl)
+        running.await_ready()
+        kubectl.apply(workflow("before", HELLO), workflow("after", HELLO))
+        assert finish(kubectl, "before")["phase"] == "Completed"
+        assert finish(kubectl, "after")["phase"] == "Completed"
+        none = 'flowweaver_workflows{phase="running"} 0.0'
+        await_true("nothing of the old one is left", lambda: none in running.get("/metrics").text)
+
+
+def test_an_operator_that_starts_before_its_crd_waits_for_it(
+    own_control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    access = own_control_plane.access
+    kubectl = access.kubectl.within("default")
+    running = Operator.prepare(access, "default", tmp_path)
+    try:
+        running.start(ready=False)
+        await_true("it says what is missing", lambda: "CRD" in _readiness(running))
+        install_crds(access.kubectl)
+        running.await_ready()
+        kubectl.apply(workflow("early", HELLO))
+        assert finish(kubectl, "early")["phase"] == "Completed"
+    finally:
+        running.close()
+
+
+def _readiness(running: Operator) -> str:
+    try:
+        return running.get("/readyz").text
+    except httpx.HTTPError:
+        return ""

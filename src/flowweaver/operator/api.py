@@ -156,6 +156,15 @@ class Api:
             if not token:
                 return
 
+    def require_kind(self) -> None:
+        """Raises `ApiKindMissingError` while the API server does not offer Workflows."""
+        try:
+            offered = self.call("GET", f"/apis/{API_VERSION}")
+        except ApiGoneError as error:
+            raise ApiKindMissingError(str(error), status=error.status) from error
+        if PLURAL not in {found.get("name") for found in offered.get("resources") or ()}:
+            raise ApiKindMissingError(f"the API server offers no {PLURAL} in {API_VERSION}: apply the CRD", status=404)
+
     # ------------------------------------------------------------------------------------------------------ any call
 
     def call(

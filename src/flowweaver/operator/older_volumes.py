@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import islice
 
 from flowweaver.core.changes import Changes, RunChanged
 from flowweaver.core.phases import RunPhase
@@ -23,7 +24,7 @@ def hold_back(store: Store, api: Api) -> int:
     """Suspend them in the store; gives how many. Call it before the engine starts."""
     changes = Changes()
     position = store.position()
-    for run in list(store.unfinished_runs())[:MOST_QUESTIONS]:
+    for run in islice(store.unfinished_runs(), MOST_QUESTIONS):
         if run.head.suspended:
             continue
         namespace, _, name = run.name.workflow.partition("/")

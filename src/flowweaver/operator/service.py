@@ -107,7 +107,11 @@ class Operator:
         )
         self._reconciler = Reconciler(around)
         self._watcher = Watcher(
-            credentials=credentials, namespaces=settings.namespaces, seen=self._seen, restarted=self._watch_failed
+            credentials=credentials,
+            namespaces=settings.namespaces,
+            check=self._api.require_kind,
+            seen=self._seen,
+            restarted=self._watch_failed,
         )
         self._sweeper = Sweeper(
             api=self._api,

@@ -92,6 +92,7 @@ class Sweeper:
             self._wake.wait(pause)
 
     def _sweep(self) -> bool:
+        self._api.require_kind()
         listed: dict[str, tuple[str, str]] = {}
         for namespace in self._namespaces:
             for metadata in self._api.list_metadata(namespace):

@@ -26,7 +26,7 @@ CREDENTIALS_LIFE = timedelta(minutes=5)
 """Projected tokens are rotated: kopf asks us for the newest this often."""
 
 FIRST_RESTART_SECONDS = 1.0
-LONGEST_RESTART_SECONDS = 30.0
+LONGEST_RESTART_SECONDS = 10.0
 SETTLED_SECONDS = 60.0
 """A watch that lived so long starts again without delay for what came before."""
 
@@ -85,14 +85,17 @@ class Watcher:
         *,
         credentials: Configuration,
         namespaces: tuple[str, ...],
+        check: Callable[[], None],
         seen: Callable[[str | None, Raw], None],
         restarted: Callable[[str], None],
     ) -> None:
-        """`seen` gets each event's type (None: from a list) and object; `restarted` the kind of each failure. Both are
-        called in the watcher's thread and must return at once.
+        """`check` raises while there is nothing to watch (kopf would look once and never again); `seen` gets each
+        event's type (None: from a list) and object; `restarted` the kind of each failure. Both are called in the
+        watcher's thread and must return at once.
         """
         self._credentials = credentials
         self._namespaces = namespaces
+        self._check = check
         self._seen = seen
         self._restarted = restarted
         self._stopping = threading.Event()
@@ -129,6 +132,7 @@ class Watcher:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
+                self._check()
                 asyncio.run(self._watch())
                 self.failure = "the watch has ended"
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nothing may end the supervisor
