@@ -113,6 +113,8 @@ def test_events_tell_the_way_of_a_workflow(operator: Callable[..., Operator], ku
 
 
 def test_explain_tells_what_a_field_means(crd_installed: None, kubectl: Kubectl) -> None:
+    # A server tells of a new definition a moment after it has begun to serve it.
+    await_true("the definition is told", lambda: kubectl.run("explain", "fw.spec.tasks.retry").returncode == 0)
     told = kubectl("explain", "fw.spec.tasks.retry")
     for field in ("limit", "delay", "factor", "maxDelay", "jitter"):
         # The name, its type, and at least a few words of what it means.
