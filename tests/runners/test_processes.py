@@ -232,6 +232,29 @@ def test_a_launcher_that_is_killed_loses_its_attempts_and_is_replaced(sleeping):
     assert result_of(run(python("def main():\n    return 1"))) == 1
 
 
+def test_a_fork_that_keeps_the_socket_of_a_lost_attempt_holds_nobody_up(tmp_path):
+    source = (
+        "import os, time\n"
+        "def main(file):\n"
+        "    pid = os.fork()\n"
+        "    if pid:\n"
+        "        with open(file, 'w') as out:\n"
+        "            out.write(f'{pid}\\n')\n"
+        "    time.sleep(600)"
+    )
+    running = InThread(python(source, {"file": str(tmp_path / "fork")}))
+    fork = eventually(lambda: number_in(tmp_path / "fork"))
+    os.kill(LAUNCHER._process.pid, signal.SIGKILL)
+    assert "lost" in failure_of(running.outcome()).message
+    assert is_alive(fork)
+    os.kill(fork, signal.SIGKILL)
+
+
+def test_a_body_goes_before_the_engine_where_memory_runs_out():
+    source = "def main():\n    return int(open('/proc/self/oom_score_adj').read())"
+    assert result_of(run(python(source))) > 0
+
+
 def test_no_process_and_no_zombie_is_left_behind(sleeping):
     running, child, grandchild = sleeping()
     for _ in range(5):

@@ -30,6 +30,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from flowweaver.runners import bodies
@@ -60,6 +61,8 @@ def main(control: int, parent: int) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # whoever ends the engine may end its whole group: the engine goes first
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with contextlib.suppress(OSError):  # where memory runs out, a body goes before the engine does
+        Path("/proc/self/oom_score_adj").write_text("500")
     launcher = _Launcher(socket.socket(fileno=control), parent)
     gc.freeze()  # a collection in a child must not copy all of this
     with contextlib.suppress(ConnectionError):

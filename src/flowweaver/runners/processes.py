@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -136,11 +137,18 @@ class Child:
         finally:
             theirs.close()
             os.close(status)
+        self._poll = select.poll()
+        for descriptor in (self.socket.fileno(), self._status):
+            self._poll.register(descriptor, select.POLLIN)
         self.exit: Exit | None = None
         started = self._exactly(bodies.STARTED.size)
         if not started:
             self._no_start()
-        attempt.on_process(*bodies.STARTED.unpack(started))
+        try:
+            attempt.on_process(*bodies.STARTED.unpack(started))
+        except BaseException:
+            self.close()
+            raise
         attempt.cancellation.on_request(self.end)
 
     def __enter__(self) -> Self:
@@ -191,9 +199,12 @@ class Child:
         return bytes(received)
 
     def _receive(self, size: int) -> bytes:
+        # Its end is written to the status pipe, or closes that where the launcher is gone. A stray of a body may hold
+        # the socket open longer than that, so that the socket's own end is not what is waited for.
+        self._poll.poll()
         try:
-            return self.socket.recv(size)
-        except ConnectionResetError:  # it ended without having read all that it was sent
+            return self.socket.recv(size, socket.MSG_DONTWAIT)
+        except (BlockingIOError, ConnectionResetError):
             return b""
 
     def _read_status(self) -> Exit:
