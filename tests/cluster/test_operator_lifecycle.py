@@ -94,6 +94,22 @@ def test_a_suspended_workflow_starts_nothing_until_it_is_resumed(
     assert finish(kubectl, "paused")["phase"] == "Completed"
 
 
+def test_a_workflow_that_was_edited_before_it_began_runs_as_it_was_edited(
+    operator: Callable[..., Operator], kubectl: Kubectl
+) -> None:
+    operator()
+    outputs = [{"name": "said", "value": "${tasks.hello.result}"}]
+    kubectl.apply(workflow("drafted", HELLO, suspend=True, outputs=outputs))
+    await_phase(kubectl, "drafted", "Suspended")
+    kubectl.apply(workflow("drafted", {**HELLO, "dependsOn": ["nobody"]}, suspend=True, outputs=outputs))
+    status = await_phase(kubectl, "drafted", "Failed")
+    assert condition(status, "Accepted")[0] == "False"
+    kubectl.apply(workflow("drafted", {**HELLO, "value": "good morning"}, suspend=False, outputs=outputs))
+    status = await_phase(kubectl, "drafted", "Completed")
+    assert status["outputs"] == [{"name": "said", "value": "good morning"}]
+    assert status["observedGeneration"] == 3
+
+
 def test_a_workflow_that_is_created_stopped_starts_nothing(operator: Callable[..., Operator], kubectl: Kubectl) -> None:
     operator()
     kubectl.apply(workflow("never", HELLO, shutdown="Stop"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.control_plane import Access
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operators import Operator
 from tests.cluster.processes import await_true
@@ -142,3 +143,23 @@ def test_a_second_engine_on_the_same_file_is_refused_with_a_clear_error(
     kubectl.apply(workflow("still", HELLO))
     assert finish(kubectl, "still")["phase"] == "Completed"
     assert phase_of(kubectl, "still") == "Completed"
+
+
+def test_a_second_operator_of_an_instance_waits_for_the_first_to_end(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
+) -> None:
+    first = operator()
+    second = Operator.prepare(control_plane, kubectl.namespace, tmp_path, release="second")
+    try:
+        second.start(ready=False)
+        await_true("it says that it waits", lambda: "another operator of this instance is at work" in second.output())
+        assert "another operator" in second.get("/readyz").text
+        assert second.get("/healthz").status_code == 200
+        kubectl.apply(workflow("meanwhile", HELLO))
+        assert finish(kubectl, "meanwhile")["phase"] == "Completed"
+        assert first.terminate() == 0
+        second.await_ready()
+        kubectl.apply(workflow("afterwards", HELLO))
+        assert finish(kubectl, "afterwards")["phase"] == "Completed"
+    finally:
+        second.close()

@@ -23,6 +23,7 @@ from flowweaver.operator.actions import (
     ReportRun,
     Submit,
     Validate,
+    Withdraw,
 )
 from flowweaver.operator.objects import Reported, Wishes
 from flowweaver.operator.planning import plan
@@ -138,6 +139,37 @@ def test_the_shutdown_that_ended_a_run_does_not_end_its_rerun():
     workflow = held(wishes=Wishes(shutdown="Stop", rerun="one"), reported=shown)
     assert plan(world(workflow, run=again, spent_shutdown="Stop")) == ()
     assert plan(world(workflow, run=again, spent_shutdown="")) == (Ask(ShutdownRequested(1, Shutdown.STOP)),)
+
+
+def test_an_edit_before_the_beginning_takes_the_place_of_what_was_pinned():
+    waiting = run(RunPhase.SUSPENDED, started_at=None, suspended=True)
+    shown = reported("Suspended", started=False)
+    edited = held(generation=2, wishes=Wishes(suspend=True), reported=shown)
+    pinned = replace(accepted().plan, suspended=True, priority=9)
+    assert plan(world(edited, run=waiting, pinned=pinned)) == (Validate(),)
+    same = plan(world(edited, run=waiting, pinned=pinned, verdict=accepted()))
+    assert same == (ReportRun(),)
+    other = replace(pinned, params={"rows": 1})
+    assert plan(world(edited, run=waiting, pinned=other, verdict=accepted())) == (Withdraw(1),)
+    assert plan(world(edited, run=waiting, pinned=other, verdict=REJECTED)) == (Withdraw(1),)
+
+
+def test_what_has_begun_is_not_withdrawn_by_an_edit():
+    edited = held(generation=2, reported=reported())
+    assert plan(world(edited, run=run(), verdict=REJECTED)) == (ReportRun(),)
+
+
+def test_a_withdrawn_run_makes_room_for_the_next_even_after_a_crash():
+    ended = run(RunPhase.CANCELLED, started_at=None)
+    edited = held(generation=2, reported=reported("Suspended", started=False))
+    assert plan(world(edited, run=ended)) == (Forget(1), LookAgain(0.0))
+    assert plan(world(edited, verdict=accepted()))[0] == Claim()
+
+
+def test_a_run_that_was_stopped_before_it_began_stays_stopped():
+    ended = run(RunPhase.CANCELLED, started_at=None)
+    stopped = held(wishes=Wishes(shutdown="Stop"), reported=reported("Pending", started=False))
+    assert plan(world(stopped, run=ended)) == (ReportRun(),)
 
 
 # -------------------------------------------------------------------------------------------------------------- the end

@@ -34,6 +34,13 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """End a run that has not begun, without a word: another one takes its place."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Pass a wish on to the engine."""
 
@@ -109,4 +116,4 @@ class Forget:
 Write = Claim | Release | ReportRun | ReportRefusal | ReportLoss | ReportHistory | Post | Delete
 """What ends at the API server."""
 
-Action = Validate | Submit | Ask | AnswerRerun | LookAgain | Forget | Write
+Action = Validate | Submit | Withdraw | Ask | AnswerRerun | LookAgain | Forget | Write

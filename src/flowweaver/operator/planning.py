@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from flowweaver.core.events import RerunRequested, SettingsRequested, Shutdown, ShutdownRequested
+from flowweaver.core.phases import RunPhase
+from flowweaver.core.plan import RunPlan
 from flowweaver.manifest import Rejected
 from flowweaver.operator.actions import (
     Action,
@@ -30,6 +32,7 @@ from flowweaver.operator.actions import (
     ReportRun,
     Submit,
     Validate,
+    Withdraw,
 )
 from flowweaver.operator.conditions import PHASES, Standing
 from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST
@@ -104,6 +107,29 @@ def is_held_back(world: World, workflow: WorkflowObject, run: KnownRun) -> bool:
     """Whether the run was suspended by `status_is_ahead`, in this life or in an earlier one."""
     lost = workflow.reported.stalled == STATE_LOST and not (world.adopt or world.rerun_wanted)
     return lost and run.head.suspended and not workflow.wishes.suspend and not run.head.phase.finished
+
+
+def was_withdrawn(world: World, workflow: WorkflowObject) -> Actions | None:
+    """A run that never began has ended, and nobody has asked for it but `was_edited_before_it_began`: make room."""
+    run = world.run
+    if run is None or run.head.phase is not RunPhase.CANCELLED or run.head.started_at is not None:
+        return None
+    if workflow.wishes.shutdown or workflow.reported.finished:
+        return None
+    return (Forget(run.key), LookAgain(0.0))
+
+
+def was_edited_before_it_began(world: World, workflow: WorkflowObject) -> Actions | None:
+    """What is pinned in the store is not what the user wants any more, and nothing of it has run."""
+    run = world.run
+    if run is None or run.head.phase.finished or run.head.started_at is not None or not _unseen_edit(workflow):
+        return None
+    if workflow.reported.observed_generation < 0:  # its first status has not been seen yet
+        return None
+    if world.verdict is None:
+        return (Validate(),)
+    wanted = None if isinstance(world.verdict, Rejected) else world.verdict.plan
+    return None if wanted is not None and _is_same_work(wanted, world.pinned) else (Withdraw(run.key),)
 
 
 def run_is_under_way(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -207,6 +233,8 @@ CHAIN: tuple[Check, ...] = (
     another_engine_may_have_it,
     is_being_deleted,
     status_is_ahead,
+    was_withdrawn,
+    was_edited_before_it_began,
     run_is_under_way,
     run_has_finished,
     is_history,
@@ -249,6 +277,15 @@ def _wishes(world: World, workflow: WorkflowObject, run: KnownRun) -> Actions:
     if changed:
         actions.append(Ask(SettingsRequested(run.key, **changed)))
     return tuple(actions)
+
+
+def _is_same_work(wanted: RunPlan, pinned: RunPlan | None) -> bool:
+    """Whether they differ in nothing but what may change while a run is active."""
+    if pinned is None:
+        return True
+    return wanted == replace(
+        pinned, suspended=wanted.suspended, priority=wanted.priority, parallelism=wanted.parallelism
+    )
 
 
 def _report_if_stale(world: World, workflow: WorkflowObject, run: KnownRun) -> Actions:

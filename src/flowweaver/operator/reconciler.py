@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from flowweaver.core.events import RerunRequested
+from flowweaver.core.events import RerunRequested, Shutdown, ShutdownRequested
+from flowweaver.core.plan import RunPlan
 from flowweaver.engine import Engine
 from flowweaver.errors import InternalError
 from flowweaver.manifest import validate
@@ -34,6 +35,7 @@ from flowweaver.operator.actions import (
     ReportRun,
     Submit,
     Validate,
+    Withdraw,
     Write,
 )
 from flowweaver.operator.api import Api, ApiConflictError, ApiError, ApiGoneError, ApiRefusedError
@@ -44,7 +46,7 @@ from flowweaver.operator.queue import WorkQueue
 from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
 from flowweaver.operator.status_writer import OfHistory, OfLoss, OfRefusal, OfRun, StatusWriter, Subject
-from flowweaver.operator.world import Owner, World
+from flowweaver.operator.world import KnownRun, Owner, World
 from flowweaver.policy import Policy
 from flowweaver.ports import Clock, RunName, Store, StorePosition
 from flowweaver.telemetry.metrics import Metrics
@@ -62,6 +64,7 @@ class Surroundings:
     """Everything that a reconciliation reads from and writes to."""
 
     instance: str
+    namespaces: tuple[str, ...]  # what is watched; empty: all
     adopt: bool
     policy: Policy
     store: Store
@@ -165,7 +168,10 @@ class Reconciler:
         runs = around.runs.of(key)
         workflow = around.cache.get(key)
         if workflow is None and runs:
-            workflow = self._confirm_gone(key)
+            if not self._watches(key):
+                runs = {}  # of a namespace that we do not look at we know nothing
+            else:
+                workflow = self._confirm_gone(key)
         run = runs.pop(workflow.uid, None) if workflow is not None else None
         owner, grace = around.live.owner(workflow) if workflow is not None else (Owner.OURS, 0.0)
         spent = ""
@@ -184,7 +190,19 @@ class Reconciler:
             owner_grace_left=grace,
             answered=self._answered.get(workflow.uid, "") if workflow is not None else "",
             spent_shutdown=spent,
+            pinned=self._pinned(workflow, run),
         )
+
+    def _pinned(self, workflow: WorkflowObject | None, run: KnownRun | None) -> RunPlan | None:
+        if workflow is None or run is None or run.head.started_at is not None or run.head.phase.finished:
+            return None
+        if workflow.reported.observed_generation == workflow.generation:
+            return None
+        snapshot = self._around.engine.snapshot(run.key)
+        return None if snapshot is None else snapshot.plan
+
+    def _watches(self, key: str) -> bool:
+        return not self._around.namespaces or key.partition("/")[0] in self._around.namespaces
 
     def _confirm_gone(self, key: str) -> WorkflowObject | None:
         """The watch has not shown it: it may not have come so far yet, so ask before a run is ended for it."""
@@ -227,6 +245,10 @@ class Reconciler:
                 if isinstance(event, RerunRequested) and workflow is not None:
                     self._spent_shutdown[workflow.uid] = workflow.wishes.shutdown
                 around.engine.request(event)
+            case Withdraw(run=run):
+                if workflow is not None:
+                    around.writer.drop(workflow.uid)
+                around.engine.request(ShutdownRequested(run, Shutdown.TERMINATE))
             case LookAgain(seconds=seconds):
                 around.queue.add_after(key, max(seconds, 0.01))
             case Submit():

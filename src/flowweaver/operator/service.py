@@ -91,6 +91,7 @@ class Operator:
         )
         around = Surroundings(
             instance=settings.instance,
+            namespaces=settings.namespaces,
             adopt=settings.adopt,
             policy=settings.policy(),
             store=self._store,

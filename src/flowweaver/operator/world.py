@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.manifest import Accepted, Rejected
 from flowweaver.operator.objects import WorkflowObject
@@ -46,6 +47,7 @@ class World:
     owner_grace_left: float = 0.0  # seconds, where the owner is unsure
     answered: str = ""  # a rerun token that this process has answered
     spent_shutdown: str = ""  # what `spec.shutdown` said when the run was taken up again
+    pinned: RunPlan | None = None  # what the store has of a run that has not begun and whose Workflow was edited
     verdict: Accepted | Rejected | None = None  # None: nobody has looked
 
     @property
