@@ -1,0 +1,46 @@
+"""Log lines: one a step, with its particulars, in text or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from flowweaver.telemetry.logs import JsonLines, TextLines
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    found = logging.LogRecord("flowweaver.runs", logging.INFO, __file__, 1, message, args, None)
+    found.created = 1_767_268_800.5
+    for name, value in extra.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_a_text_line_has_its_particulars_behind_it():
+    line = TextLines().format(record("a task has %s", "completed", workflow="shop/etl", task="load", attempt=2))
+    assert line == "2026-01-01T12:00:00.500Z INFO a task has completed workflow=shop/etl task=load attempt=2"
+
+
+def test_a_value_with_spaces_is_quoted_and_an_empty_one_left_out():
+    assert TextLines().format(record("x", workflow="a b", reason="")).endswith(' INFO x workflow="a b"')
+
+
+@pytest.mark.parametrize("odd", ["two\nlines", 'a "quote"', "\ud800", "…"])
+def test_a_json_line_is_one_line_of_json_whatever_stands_in_it(odd):
+    line = JsonLines().format(record("%s", odd, workflow=odd, seconds=0.5))
+    assert "\n" not in line
+    read = json.loads(line)
+    assert (read["message"], read["workflow"], read["seconds"], read["level"]) == (odd, odd, 0.5, "info")
+
+
+def test_a_traceback_is_kept():
+    try:
+        raise ValueError("why")  # noqa: TRY301 - a traceback is wanted
+    except ValueError:
+        found = record("x")
+        found.exc_info = sys.exc_info()
+    assert "ValueError: why" in json.loads(JsonLines().format(found))["traceback"]
+    assert TextLines().format(found).endswith("ValueError: why")
