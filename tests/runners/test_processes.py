@@ -27,7 +27,7 @@ import os, subprocess, time, signal
 def main(file, grandchild, deaf=False, session=False):
     if deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    command = ["sh", "-c", f"trap '' TERM; echo $$ > {grandchild}; while :; do sleep 60; done"]
+    command = ["sh", "-c", f"trap '' TERM; echo $$ > {grandchild}; exec sleep 600"]
     subprocess.Popen(command, process_group=0 if session else None)
     with open(file, "w") as out:
         out.write(f"{os.getpid()}\\n")
@@ -248,6 +248,25 @@ def test_a_fork_that_keeps_the_socket_of_a_lost_attempt_holds_nobody_up(tmp_path
     assert "lost" in failure_of(running.outcome()).message
     assert is_alive(fork)
     os.kill(fork, signal.SIGKILL)
+
+
+def test_a_process_starts_without_anything_heavy_and_without_anything_of_the_engine():
+    source = (
+        "import sys\ndef main():\n    return sorted({part for name in sys.modules for part in name.split('.')[:2]})"
+    )
+    heavy = {
+        "cel_expr_python",
+        "pydantic",
+        "httpx",
+        "apsw",
+        "yaml",
+        "kubernetes",
+        "kopf",
+        "engine",
+        "stores",
+        "manifest",
+    }
+    assert heavy & set(result_of(run(python(source)))) == set()
 
 
 def test_a_body_goes_before_the_engine_where_memory_runs_out():

@@ -77,6 +77,7 @@ class _Launcher:
         self._pid = os.getpid()
         self._children: dict[int, _Child] = {}  # by process number
         self._spares: dict[int, socket.socket] = {}  # children without work, and where they get it from
+        self._last_command = PYTHON  # a program needs nothing of what warming up touches
         self._prepare_at: float | None = None  # monotonic; when spares are to be made, if any are missing
         self._ended: set[int] = set()  # sessions whose leader was reaped, while there may be something left of them
         self._poll = select.poll()
@@ -147,6 +148,7 @@ class _Launcher:
             _tell(child, STATUS.pack(0, exc.errno or errno.EAGAIN))
         else:
             self._children[pid] = child
+        self._last_command = command
         self._prepare_at = time.monotonic() + _QUIET_SECONDS
         for descriptor in handed[1:]:
             os.close(descriptor)
@@ -173,7 +175,7 @@ class _Launcher:
             return
         try:
             if len(self._spares) < SPARES:
-                self._add_spare(warm=True)
+                self._add_spare(warm=self._last_command == PYTHON)
         except OSError:  # no memory or no process numbers now
             self._prepare_at = time.monotonic() + _LATER_SECONDS
         if len(self._spares) >= SPARES:
