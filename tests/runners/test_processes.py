@@ -199,6 +199,7 @@ def test_a_process_has_a_clean_environment(monkeypatch):
 
 
 def test_a_process_imports_from_where_this_one_does(tmp_path, monkeypatch):
+    assert result_of(run(python("def main():\n    return 1"))) == 1  # what makes processes runs before the change
     (tmp_path / "only_here.py").write_text("def main():\n    import os\n    return os.getcwd()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from flowweaver.policy import Policy, UnsafeBody
 from flowweaver.runners import registry, run_attempt
+from flowweaver.runners.streams import Output
 from tests.runners.attempts import (
     PATIENCE_SECONDS,
     attempt_of,
@@ -114,6 +116,15 @@ def test_a_flood_on_standard_error_is_cut_visibly():
     assert "bytes cut" in stderr
     assert stderr.endswith("xlast\n")
     assert len(stderr) < 70_000
+
+
+def test_of_an_endless_stream_little_is_kept_in_memory():
+    output = Output(limit=1000)
+    for _ in range(1000):
+        output.add(b"x" * 999 + b"\n")
+    assert sys.getsizeof(output._kept) < 10_000
+    assert output.total == 1_000_000
+    assert output.text().endswith("x\n")
 
 
 @pytest.mark.parametrize("command", [["nosuch-program"], ["/"], ["/etc/passwd"], ["true", "x" * 3_000_000]])
