@@ -157,6 +157,13 @@ def test_sigterm_is_an_interrupt_with_its_own_exit_status(start, manifest, folde
     assert process.returncode == 143
 
 
+def test_a_task_that_takes_long_is_told_while_it_runs(start, manifest, folder):
+    process = start("run", manifest(HOLDING))
+    await_text(process, "  held   Running")
+    (folder / "go").touch()
+    await_text(process, "  held   Completed  in ")
+
+
 def test_an_interrupt_without_a_state_file_says_that_nothing_was_kept(start, manifest):
     process = start("run", manifest("- name: rest\n  wait: {duration: 1h}\n"))
     await_text(process, "Waiting")

@@ -6,6 +6,7 @@ It reads notices and snapshots and decides nothing. Colours only where a termina
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from rich.console import Console
@@ -28,6 +29,10 @@ COLOURS = {
 }
 
 
+TOLD_AFTER_SECONDS = 1.0
+"""What ends sooner needs no line of its own that it has begun."""
+
+
 class Progress:
     """Prints what happens in one run."""
 
@@ -35,6 +40,7 @@ class Progress:
         """`console` is where the lines go; `plan` says which tasks are shown, and how wide their names are."""
         self._console = console
         self._shown = {task.name for task in plan.tasks if not task.internal}
+        self._running: dict[str, float] = {}  # tasks without a line yet, since when they run
         self._width = max((len(name) for name in self._shown), default=0)
 
     def say(self, text: str) -> None:
@@ -44,16 +50,30 @@ class Progress:
     def task(self, notice: TaskNotice) -> None:
         """A task's new state, where it says something new to a reader."""
         state = notice.state
-        if notice.task not in self._shown or state.phase is TaskPhase.PENDING or state.phase is TaskPhase.RUNNING:
+        if notice.task not in self._shown:
             return
+        self._running.pop(notice.task, None)
+        if state.phase is TaskPhase.RUNNING:
+            self._running[notice.task] = time.monotonic()
+        elif state.phase is not TaskPhase.PENDING:
+            self._line(notice.task, state.phase, _story(state), state.finished_at)
+
+    def tell_what_runs(self) -> None:
+        """A line for each task that has been running for a while and has none yet. Call it now and then."""
+        told = time.monotonic() - TOLD_AFTER_SECONDS
+        for name in [name for name, since in self._running.items() if since <= told]:
+            del self._running[name]
+            self._line(name, TaskPhase.RUNNING, "")
+
+    def _line(self, name: str, phase: TaskPhase, story: str, at: float | None = None) -> None:
         line = Text.assemble(
-            (_clock(state), "bright_black"),
+            (_clock(at), "bright_black"),
             "  ",
-            notice.task.ljust(self._width),
+            name.ljust(self._width),
             "  ",
-            (state.phase.capitalize().ljust(9), COLOURS.get(state.phase, "")),
+            (phase.capitalize().ljust(9), COLOURS.get(phase, "")),
         )
-        if story := _story(state):
+        if story:
             line.append(f"  {story}")
         self._console.print(line, soft_wrap=True)
 
@@ -98,8 +118,7 @@ def _print_outputs(console: Console, snapshot: RunSnapshot) -> None:
     console.print(table)
 
 
-def _clock(state: TaskState) -> str:
-    at = state.finished_at
+def _clock(at: float | None) -> str:
     return (datetime.fromtimestamp(at) if at is not None else datetime.now()).strftime("%H:%M:%S")  # noqa: DTZ005,DTZ006 - the reader's own clock
 
 

@@ -101,6 +101,7 @@ class Session:
         """Print until the run has ended, or until a signal's wish has been met; gives that signal's number or 0."""
         number = 0
         while True:
+            self._progress.tell_what_runs()
             try:
                 arrival = self._arrivals.get(timeout=LOOK_SECONDS)
             except Empty:
