@@ -21,9 +21,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "refusals.md"
 HEAD = """# What is refused
 
 Who refuses a mistake, and the exact text. The API server holds a Workflow against the CRD when it is applied; the
-operator looks at the rest and says `Accepted=False` with the first problem's reason, and nothing runs. `flowweaver lint`
-finds it without a cluster, exit status 2, but for what only an administrator switches off. Mend the manifest and apply
-it again: then it runs.
+operator looks at the rest and says `Accepted=False` with the first problem's reason, and nothing runs. `flowweaver
+lint` finds it without a cluster, exit status 2, but for what only an administrator switches off. Mend the manifest and
+apply it again: then it runs.
 
 This table was made by a test against a real API server and operator.
 

@@ -91,6 +91,17 @@ def test_hostile_objects_are_refused():
         assert isinstance(validate(workflow(value("a"), params=content), Policy()), Rejected)
 
 
+def test_too_many_expressions_are_refused_before_they_are_looked_at():
+    ((reason, text),) = problems(workflow(value("a", content=["${1}"] * 10_001)))
+    assert reason == "TooLarge"
+    assert text == "spec: it has 10001 expressions and at most 10000 are allowed: use fewer"
+    assert problems(workflow(value("a", content=["${1}"] * 10_000))) == []
+
+
+def test_one_text_reports_ten_findings_at_most():
+    assert len(problems(workflow(value("a", content="${1+}" * 100)))) == 10
+
+
 def test_many_problems_are_cut_off():
     found = problems(workflow(*[{"name": f"t{number}", "value": 1, "x": 1} for number in range(1000)]))
     assert len(found) == 100

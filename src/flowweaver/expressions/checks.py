@@ -19,6 +19,9 @@ from flowweaver.expressions.values import DEPTH_LIMIT
 TASK_FIELDS = ("result", "phase", "error", "attempts")
 WORKFLOW_FIELDS = ("name", "namespace", "uid", "startedAt")
 
+FINDINGS_IN_A_TEXT = 10
+"""So many are reported at most of one text."""
+
 
 class Kind(StrEnum):
     """What a finding is about."""
@@ -71,8 +74,11 @@ def check(value: Any, names: Names, path: str = "") -> tuple[list[Finding], list
         except ExpressionError as exc:
             findings.append(Finding(where, str(exc)))
             continue
+        known = len(findings)
         for hole in template.holes:
             findings += _check_hole(template, hole, names, where, tasks)
+            if len(findings) - known >= FINDINGS_IN_A_TEXT:
+                break
     return findings, list(tasks)
 
 

@@ -13,6 +13,7 @@ from flowweaver.manifest.reasons import INVALID_SPEC, TOO_LARGE, UNKNOWN_FIELD
 
 DEPTH_LIMIT = 64
 SPEC_LIMIT = 512 * 1024
+EXPRESSIONS_LIMIT = 10_000  # each takes some 50 microseconds to check
 READ_FIELDS = ("apiVersion", "kind", "metadata", "spec")
 
 _TOP = "there are apiVersion, kind, metadata and spec"
@@ -32,14 +33,24 @@ def shape_problems(obj: Any) -> list[Problem]:
     problems += [Problem(UNKNOWN_FIELD, ascii(name)[1:-1], f"there is no such field: {_TOP}") for name in unknown[:20]]
     if problems:
         return problems
-    size = len(_encoded(obj.get("spec")).encode())
-    if size <= SPEC_LIMIT:
-        return []
-    message = (
-        f"it has {size} bytes as JSON and at most {SPEC_LIMIT} are allowed: move code into modules, and data to where "
-        "tasks can read it"
-    )
-    return [Problem(TOO_LARGE, "spec", message)]
+    return list(_size_problems(_encoded(obj.get("spec"))))
+
+
+def _size_problems(text: str) -> Iterator[Problem]:
+    size, expressions = len(text.encode()), text.count("${")
+    if size > SPEC_LIMIT:
+        yield Problem(
+            TOO_LARGE,
+            "spec",
+            f"it has {size} bytes as JSON and at most {SPEC_LIMIT} are allowed: move code into modules, and data to "
+            "where tasks can read it",
+        )
+    elif expressions > EXPRESSIONS_LIMIT:
+        yield Problem(
+            TOO_LARGE,
+            "spec",
+            f"it has {expressions} expressions and at most {EXPRESSIONS_LIMIT} are allowed: use fewer",
+        )
 
 
 def plain(obj: Mapping[str, Any]) -> dict[str, Any]:
