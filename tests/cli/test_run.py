@@ -206,6 +206,14 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(flowweaver, manifest):
     assert "[red]x[/nope]" in result.stdout
 
 
+def test_what_a_body_says_can_not_steer_the_terminal(flowweaver, manifest):
+    script = r"printf 'a\\033[2Jb\\nc' >&2; exit 1"
+    result = flowweaver("run", manifest(f'- name: loud\n  shell: {{script: "{script}"}}\n'))
+
+    assert "\x1b" not in result.stdout
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb c" in result.stdout
+
+
 def test_a_reader_that_goes_away_gets_no_traceback(folder, manifest):
     file = manifest("- name: big\n  value: " + "x" * 50_000 + "\n")
 

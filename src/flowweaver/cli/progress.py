@@ -28,7 +28,6 @@ COLOURS = {
     "suspended": "yellow",
 }
 
-
 TOLD_AFTER_SECONDS = 1.0
 """What ends sooner needs no line of its own that it has begun."""
 
@@ -82,7 +81,7 @@ class Progress:
         took = f" in {_duration(head.started_at, head.finished_at)}" if head.started_at and head.finished_at else ""
         line = Text.assemble((head.phase.capitalize(), f"bold {COLOURS.get(head.phase, '')}"), took)
         if head.message:
-            line.append(f": {head.message}")
+            line.append(f": {plain(head.message)}")
         self._console.print(line, soft_wrap=True)
 
 
@@ -113,7 +112,7 @@ def _print_outputs(console: Console, snapshot: RunSnapshot) -> None:
     table.add_column("VALUE", overflow="fold")
     for name, value in (snapshot.outputs or {}).items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        table.add_row(Text(name), Text(shown))
+        table.add_row(Text(name), Text(plain(shown)))
     console.print()
     console.print(table)
 
@@ -135,9 +134,14 @@ def _story(state: TaskState) -> str:
 
 
 def _reason(state: TaskState) -> str:
-    if state.reason and state.message:
-        return f"{state.reason}: {state.message}"
-    return state.message or state.reason
+    return plain(
+        f"{state.reason}: {state.message}" if state.reason and state.message else state.message or state.reason
+    )
+
+
+def plain(text: str) -> str:
+    """In one line, and without what a terminal would obey: what a body or a server said is not ours."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
 
 
 def _duration(started_at: float | None, finished_at: float | None) -> str:
