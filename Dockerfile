@@ -24,9 +24,13 @@ LABEL org.opencontainers.image.title="flowweaver-operator" \
       org.opencontainers.image.description="Durable workflows inside one pod: a Kubernetes operator and an embedded engine on SQLite" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/flowweaver /opt/flowweaver
-RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/flowweaver
+# A name for the user: libraries ask for it, and USER answers also where a cluster chooses another number.
+RUN echo 'flowweaver:x:65532:65532:FlowWeaver:/tmp:/usr/sbin/nologin' >>/etc/passwd \
+    && echo 'flowweaver:x:65532:' >>/etc/group \
+    && install -d -o 65532 -g 65532 -m 0750 /var/lib/flowweaver
 ENV PATH=/opt/flowweaver/bin:$PATH \
     HOME=/tmp \
+    USER=flowweaver \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 65532:65532

@@ -10,10 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.cluster import assets
 from tests.cluster.kubectl import Kubectl
 
@@ -58,6 +60,11 @@ class Release:
         """Wait until its pod is ready."""
         self.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=180s", timeout_seconds=200)
 
+    def container_started_at(self) -> float:
+        """When the container that runs now was started, as the node says: seconds since the epoch, a whole number."""
+        status = self.kubectl.json("get", "pod", self.pod)["status"]["containerStatuses"][0]["state"]
+        return datetime.fromisoformat(status["running"]["startedAt"]).timestamp()
+
     def read(self, query: str) -> list[list[Any]]:
         """What its store answers to a query, while the engine runs."""
         return json.loads(self.kubectl("exec", self.pod, "--", "python3", "-c", READ_STORE, query))
@@ -65,7 +72,7 @@ class Release:
     def remove(self) -> None:
         """`helm uninstall`, and the namespace with the claim."""
         helm("uninstall", self.name, "--namespace", self.namespace, "--ignore-not-found", "--wait", "--timeout", "120s")
-        self.kubectl("delete", "namespace", self.namespace, "--wait", "--timeout=120s", timeout_seconds=150)
+        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s", timeout_seconds=150)
 
 
 def helm(*arguments: object, stdin: object = None) -> str:
@@ -125,14 +132,18 @@ def workflows(cluster: Kubectl) -> Iterator[Kubectl]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Show the pods and their logs when a test failed."""
+    """Show the pods, the Events and the logs when a test failed."""
     report = yield
     if report.failed and os.environ.get("KUBECONFIG"):
-        for command in (
+        tell = Kubectl(Path(os.environ["KUBECONFIG"]), program=program("kubectl")).run
+        commands = [
             ["get", "pods,pvc,workflows.flowweaver.io", "-A", "-o", "wide"],
-            ["get", "events", "-A", "--sort-by=.lastTimestamp"],
-            ["logs", "-A", "-l", "app.kubernetes.io/part-of=flowweaver", "--tail=60", "--prefix"],
-        ):
-            told = subprocess.run(["kubectl", *command], capture_output=True, text=True, check=False, timeout=30)
-            report.sections.append((f"kubectl {' '.join(command)}", (told.stdout + told.stderr)[-6000:]))
+            ["get", "events", "-A", "--field-selector=type=Warning"],
+        ]
+        label = "app.kubernetes.io/part-of=flowweaver"
+        where = tell("get", "pods", "-A", "-l", label, "-o", "jsonpath={.items[*].metadata.namespace}").stdout.split()
+        commands += [["logs", "-n", namespace, "-l", label, "--tail=60"] for namespace in where]
+        for command in commands:
+            told = tell(*command)
+            report.sections.append((f"kubectl {' '.join(command)}", (told.stdout + told.stderr)[-8000:]))
     return report

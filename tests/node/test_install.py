@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.processes import await_true
 from tests.node.conftest import Release
@@ -87,9 +88,9 @@ def test_after_the_pod_was_deleted_by_force_nothing_completed_runs_again(
         assert own[-1][2] == "completed", f"{name} was started again after it had completed"
 
     interrupted = {attempt[0] for attempt in attempts if attempt[2] != "completed"}
-    next_start = min(started for name, number, _, started, _ in attempts if started > deleted_at and number > 1)
+    next_start = min(started for _, _, _, started, _ in attempts if started >= release.container_started_at())
     seconds = next_start - deleted_at
-    measured(f"from the pod's deletion to the next task's start: {seconds:.1f} s; repeated: {sorted(interrupted)}")
+    measured(f"from the pod's deletion to the next task's start: {seconds:.1f} s; {len(interrupted)} bodies repeated")
 
 
 def test_a_second_release_runs_nothing_twice(
