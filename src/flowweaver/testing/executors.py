@@ -181,6 +181,25 @@ class ExecutorContract(ABC):
         assert isinstance(taken[2].outcome, Failed)
         assert ran == [1]
 
+    def test_closing_ends_attempts_that_wait_behind_a_body_that_does_not_stop(self) -> None:
+        if not self.concurrent:
+            return
+        endings, running, gate = Endings(), threading.Event(), threading.Event()
+
+        def run(_: Attempt) -> Outcome:
+            running.set()
+            return _after(gate)
+
+        executor = self.opened(run, 1)
+        executor.start(attempt_of(1), endings)
+        assert running.wait(PATIENCE_SECONDS)
+        executor.start(attempt_of(2), endings)
+        executor.close(grace_seconds=0.01)
+        assert endings.next().attempt.number == 2
+        gate.set()
+        assert endings.next().attempt.number == 1
+        executor.close(PATIENCE_SECONDS)
+
     def test_nothing_can_be_started_on_a_closed_executor(self) -> None:
         executor = self.opened(lambda _: Completed(), 1)
         executor.close()
