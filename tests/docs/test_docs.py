@@ -14,7 +14,7 @@ import pytest
 from flowweaver.cli import main
 from flowweaver.manifest import Accepted, load_documents, validate
 from flowweaver.policy import Policy
-from tests.docs.blocks import BLOCKS, KINDS, PAGES, ROOT, of, run_commands
+from tests.docs.blocks import BLOCKS, KINDS, PAGES, ROOT, commands, of, run_commands
 
 
 def test_every_block_says_what_it_is():
@@ -51,6 +51,14 @@ def test_the_first_manifest_of_the_readme_runs_on_the_default_installation_and_i
 def test_a_command_of_the_docs_does_what_the_docs_say(block, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     run_commands(block.text, tmp_path)
+
+
+def test_what_takes_long_is_run_by_the_check_of_everything():
+    stages = (ROOT / ".ci" / "run").read_text()
+
+    for block in of("console slow"):
+        for command, _ in commands(block.text):
+            assert re.search(rf"^stage \S+ {re.escape(command)}$", stages, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
