@@ -66,6 +66,7 @@ class TwoStores(RuleBasedStateMachine):
         self.memory = MemoryStore()
         self.file = self.opened()
         self.runs = []
+        self.created = 0
 
     def opened(self):
         return SQLiteStore(Path(self.folder.name) / "state.db", clock=ManualClock(), vfs=self.disk.name)
@@ -78,7 +79,8 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(workflow=st.sampled_from("vw"), head=heads)
     def create(self, workflow, head):
-        name = RunName(workflow, str(len(self.runs)))
+        self.created += 1
+        name = RunName(workflow, str(self.created))
         self.runs.append(self.file.create_run(name, PLAN, head))
         assert self.memory.create_run(name, PLAN, head) == self.runs[-1]
 
@@ -172,5 +174,5 @@ class TwoStores(RuleBasedStateMachine):
 
 TestTwoStores = TwoStores.TestCase
 TestTwoStores.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
