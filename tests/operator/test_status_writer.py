@@ -20,7 +20,8 @@ from flowweaver.operator.api import (
     ApiUnreachableError,
 )
 from flowweaver.operator.budgets import Budget
-from flowweaver.operator.status_writer import Composed, OfRun, StatusWriter, Subject
+from flowweaver.operator.status_writer import StatusWriter
+from flowweaver.operator.subjects import Composed, OfRun, Subject
 from flowweaver.telemetry.metrics import Metrics
 
 

@@ -18,7 +18,7 @@ from flowweaver.operator.status import (
     status_of_refusal,
     status_of_run,
 )
-from flowweaver.operator.status_writer import Composed, OfHistory, OfLoss, OfRefusal, OfRun, Subject
+from flowweaver.operator.subjects import Composed, OfHistory, OfLoss, OfRefusal, OfRun, Subject
 from flowweaver.ports import Clock, RunSnapshot
 
 

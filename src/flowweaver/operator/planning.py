@@ -35,6 +35,8 @@ from flowweaver.operator.actions import (
     Withdraw,
 )
 from flowweaver.operator.conditions import PHASES, Standing
+from flowweaver.operator.live_stores import owner_of
+from flowweaver.operator.losses import lost, older
 from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST
 from flowweaver.operator.objects import Reported, WorkflowObject
 from flowweaver.operator.status import refusal
@@ -67,7 +69,7 @@ def another_engine_has_it(world: World, workflow: WorkflowObject) -> Actions | N
     """A store that is alive has accepted it: two engines must not run it."""
     if world.owner is not Owner.ALIVE:
         return None
-    note = f"left alone: the store {_owner(workflow)} has accepted this Workflow and is at work"
+    note = f"left alone: the store {owner_of(workflow)} has accepted this Workflow and is at work"
     posts: Actions = () if workflow.reported.finished else (Post(EventType.WARNING, CLAIMED_ELSEWHERE, note),)
     return (*_stop(world.run), *posts)
 
@@ -99,8 +101,8 @@ def status_is_ahead(world: World, workflow: WorkflowObject) -> Actions | None:
         return (*_stop(run), LookAgain(1.0)) if not run.head.phase.finished else (Forget(run.key),)
     suspend = Ask(SettingsRequested(run.key, suspended=True))
     if ahead and not run.head.phase.finished:
-        return (*(() if run.head.suspended else (suspend,)), *_report_loss(workflow, _older(workflow)))
-    return _report_loss(workflow, _older(workflow)) if is_held_back(world, workflow, run) else None
+        return (*(() if run.head.suspended else (suspend,)), *_report_loss(workflow, older(workflow)))
+    return _report_loss(workflow, older(workflow)) if is_held_back(world, workflow, run) else None
 
 
 def is_held_back(world: World, workflow: WorkflowObject, run: KnownRun) -> bool:
@@ -182,7 +184,7 @@ def state_is_lost(world: World, workflow: WorkflowObject) -> Actions | None:
     if not begun or reported.finished or world.adopt or world.rerun_wanted:
         return None
     releases: Actions = (Release(),) if workflow.held else ()
-    return (*_report_loss(workflow, _lost(workflow, world)), *releases)
+    return (*_report_loss(workflow, lost(workflow, world.store.id)), *releases)
 
 
 def was_refused_as_it_stands(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -326,28 +328,3 @@ def _time_to_live(world: World, workflow: WorkflowObject) -> Actions:
 
 def _unseen_edit(workflow: WorkflowObject) -> bool:
     return workflow.reported.observed_generation != workflow.generation
-
-
-def _owner(workflow: WorkflowObject) -> str:
-    return workflow.claimed_by or (workflow.reported.store.id if workflow.reported.store else "")
-
-
-_WAYS_OUT = (
-    'to run it from the start set spec.rerun to a new word, or delete it; "--adopt" of the operator runs all such'
-)
-
-
-def _lost(workflow: WorkflowObject, world: World) -> str:
-    owner = _owner(workflow)
-    if owner and owner != world.store.id:
-        return f"its state was on another volume (store {owner}), and nothing runs twice by itself: {_WAYS_OUT}"
-    return f"this volume does not know it, and nothing runs twice by itself: {_WAYS_OUT}"
-
-
-def _older(workflow: WorkflowObject) -> str:
-    reported = workflow.reported.store
-    shown = f" (commit {reported.sequence})" if reported else ""
-    return (
-        f"this volume is older than what has been reported{shown}, and nothing runs twice by itself: set spec.rerun to "
-        'a new word to go on from what the volume knows, or delete it; "--adopt" of the operator goes on with all such'
-    )

@@ -1,6 +1,6 @@
 """One Workflow at a time: gather what is known, plan, carry it out.
 
-Everything that is decided here is decided in `planning`; this module reads and writes. A deed that fails ends the
+Everything is decided in `planning`; this module carries out. A deed that fails ends the
 reconciliation, and the key comes back: every plan asks only for what is still to be done.
 """
 
@@ -10,12 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, assert_never
 
 from flowweaver.core.events import RerunRequested, Shutdown, ShutdownRequested
-from flowweaver.core.plan import RunPlan
-from flowweaver.engine import Engine
 from flowweaver.errors import InternalError
 from flowweaver.manifest import validate
 from flowweaver.operator import claims
@@ -38,18 +36,14 @@ from flowweaver.operator.actions import (
     Withdraw,
     Write,
 )
-from flowweaver.operator.api import Api, ApiConflictError, ApiError, ApiGoneError, ApiRefusedError
-from flowweaver.operator.live_stores import LiveStores
-from flowweaver.operator.objects import ObjectCache, WorkflowObject, parse
+from flowweaver.operator.api import ApiConflictError, ApiError, ApiGoneError, ApiRefusedError
+from flowweaver.operator.gathering import Gatherer
+from flowweaver.operator.objects import WorkflowObject, parse
 from flowweaver.operator.planning import plan
-from flowweaver.operator.queue import WorkQueue
-from flowweaver.operator.recorder import Recorder
-from flowweaver.operator.run_index import RunIndex
-from flowweaver.operator.status_writer import OfHistory, OfLoss, OfRefusal, OfRun, StatusWriter, Subject
-from flowweaver.operator.world import KnownRun, Owner, World
-from flowweaver.policy import Policy
-from flowweaver.ports import Clock, RunName, Store, StorePosition
-from flowweaver.telemetry.metrics import Metrics
+from flowweaver.operator.subjects import OfHistory, OfLoss, OfRefusal, OfRun, Subject
+from flowweaver.operator.surroundings import Surroundings
+from flowweaver.operator.world import World
+from flowweaver.ports import RunName
 
 UNREACHABLE_RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
@@ -59,36 +53,12 @@ class _LookAgainSoon(Exception):  # noqa: N818 - no error: the picture was old
     """The object has changed meanwhile; a newer picture of it is in the cache."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Everything that a reconciliation reads from and writes to."""
-
-    instance: str
-    namespaces: tuple[str, ...]  # what is watched; empty: all
-    adopt: bool
-    policy: Policy
-    store: Store
-    engine: Engine
-    api: Api
-    cache: ObjectCache
-    runs: RunIndex
-    live: LiveStores
-    writer: StatusWriter
-    recorder: Recorder
-    queue: WorkQueue
-    clock: Clock
-    metrics: Metrics
-
-
 class Reconciler:
     """Threads that take keys from the queue."""
 
     def __init__(self, around: Surroundings, *, threads: int = 4) -> None:
         self._around = around
-        self._lock = threading.Lock()
-        self._answered: dict[str, str] = {}  # UID → rerun token that was answered in this life
-        self._spent_shutdown: dict[str, str] = {}  # UID → `spec.shutdown` when the run was taken up again
-        self._position = around.store.position()
+        self._gatherer = Gatherer(around)
         self._threads = [
             threading.Thread(target=self._run, name=f"flowweaver-reconcile-{number}", daemon=True)
             for number in range(threads)
@@ -109,8 +79,7 @@ class Reconciler:
 
     def forget_object(self, uid: str) -> None:
         """The object is gone for good."""
-        self._answered.pop(uid, None)
-        self._spent_shutdown.pop(uid, None)
+        self._gatherer.forget(uid)
         self._around.writer.drop(uid)
 
     # ------------------------------------------------------------------------------------------------------ threads
@@ -151,7 +120,7 @@ class Reconciler:
 
     def reconcile(self, key: str) -> None:
         """Bring one Workflow a step further. Raises `ApiError` where the API server did not do its part."""
-        world = self.gather(key)
+        world = self._gatherer.gather(key)
         actions = plan(world)
         if any(isinstance(action, Validate) for action in actions):
             assert world.workflow is not None
@@ -159,68 +128,6 @@ class Reconciler:
             actions = plan(world)
         for action in actions:
             world = self._carry_out(key, world, action)
-
-    # ------------------------------------------------------------------------------------------------------- gather
-
-    def gather(self, key: str) -> World:
-        """All that is known of the Workflow of that name. Raises `ApiError` where it must be fetched and can not."""
-        around = self._around
-        runs = around.runs.of(key)
-        workflow = around.cache.get(key)
-        if workflow is None and runs:
-            if not self._watches(key):
-                runs = {}  # of a namespace that we do not look at we know nothing
-            else:
-                workflow = self._confirm_gone(key)
-        run = runs.pop(workflow.uid, None) if workflow is not None else None
-        owner, grace = around.live.owner(workflow) if workflow is not None else (Owner.OURS, 0.0)
-        spent = ""
-        if workflow is not None and run is not None and run.head.rerun_token:
-            # After a restart: what stands there now was there when the run was taken up again, as far as one can know.
-            spent = self._spent_shutdown.setdefault(workflow.uid, workflow.wishes.shutdown)
-        return World(
-            now=around.clock.now(),
-            instance=around.instance,
-            adopt=around.adopt,
-            store=self._store_position(workflow),
-            workflow=workflow,
-            run=run,
-            strays=tuple(runs.values()),
-            owner=owner,
-            owner_grace_left=grace,
-            answered=self._answered.get(workflow.uid, "") if workflow is not None else "",
-            spent_shutdown=spent,
-            pinned=self._pinned(workflow, run),
-        )
-
-    def _pinned(self, workflow: WorkflowObject | None, run: KnownRun | None) -> RunPlan | None:
-        if workflow is None or run is None or run.head.started_at is not None or run.head.phase.finished:
-            return None
-        if workflow.reported.observed_generation == workflow.generation:
-            return None
-        snapshot = self._around.engine.snapshot(run.key)
-        return None if snapshot is None else snapshot.plan
-
-    def _watches(self, key: str) -> bool:
-        return not self._around.namespaces or key.partition("/")[0] in self._around.namespaces
-
-    def _confirm_gone(self, key: str) -> WorkflowObject | None:
-        """The watch has not shown it: it may not have come so far yet, so ask before a run is ended for it."""
-        namespace, _, name = key.partition("/")
-        try:
-            found = parse(self._around.api.read_workflow(namespace, name))
-        except ApiGoneError:
-            return None
-        self._around.cache.put(found)
-        return found
-
-    def _store_position(self, workflow: WorkflowObject | None) -> StorePosition:
-        """Ours, at least as new as what the Workflow can have of it."""
-        reported = workflow.reported.store if workflow is not None else None
-        with self._lock:
-            if reported is not None and reported.sequence > self._position.sequence:
-                self._position = self._around.store.position()
-            return self._position
 
     def _body(self, workflow: WorkflowObject) -> Mapping[str, Any]:
         if workflow.body is not None:
@@ -243,7 +150,7 @@ class Reconciler:
                 self.forget_object(around.runs.remove(key, run))
             case Ask(event=event):
                 if isinstance(event, RerunRequested) and workflow is not None:
-                    self._spent_shutdown[workflow.uid] = workflow.wishes.shutdown
+                    self._gatherer.spent(workflow.uid, workflow.wishes.shutdown)
                 around.engine.request(event)
             case Withdraw(run=run):
                 if workflow is not None:
@@ -256,7 +163,7 @@ class Reconciler:
                 return self._submit(world, workflow, action)
             case AnswerRerun(token=token):
                 assert workflow is not None
-                self._answered[workflow.uid] = token
+                self._gatherer.answered(workflow.uid, token)
                 return replace(world, answered=token)
             case Validate():
                 raise InternalError("a plan asked twice for a validation")
@@ -295,7 +202,7 @@ class Reconciler:
         around = self._around
         name = RunName(workflow.key, workflow.uid)
         if action.token:
-            self._answered[workflow.uid] = action.token
+            self._gatherer.answered(workflow.uid, action.token)
         key = around.engine.submit(name, action.plan)
         snapshot = around.engine.snapshot(key)
         assert snapshot is not None

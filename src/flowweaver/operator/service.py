@@ -21,7 +21,6 @@ from contextlib import ExitStack
 from flowweaver.assembly import Assembly, build_engine
 from flowweaver.core.phases import RunPhase
 from flowweaver.engine import SystemClock
-from flowweaver.errors import FlowWeaverError
 from flowweaver.operator.api import Api, configuration, own_namespace
 from flowweaver.operator.composing import Composer
 from flowweaver.operator.http import HttpServer
@@ -31,11 +30,12 @@ from flowweaver.operator.notices import Listener
 from flowweaver.operator.objects import ObjectCache, parse
 from flowweaver.operator.older_volumes import hold_back
 from flowweaver.operator.queue import WorkQueue
-from flowweaver.operator.reconciler import Reconciler, Surroundings
+from flowweaver.operator.reconciler import Reconciler
 from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
 from flowweaver.operator.settings import Settings
 from flowweaver.operator.status_writer import StatusWriter
+from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.sweeps import Sweeper
 from flowweaver.operator.watcher import Raw, Watcher
 from flowweaver.telemetry import logs
@@ -71,29 +71,45 @@ class Operator:
         self._metrics = metrics = Metrics()
         self._engine_started = False
         self._accepting = False
+        self._clock = SystemClock()
         credentials = configuration()
-        clock = SystemClock()
         self._api = Api(credentials, meter=metrics)
         self._cache = ObjectCache()
         self._queue = WorkQueue(meter=metrics)
         self._runs = RunIndex(self._store.list_runs())
-        position = self._store.position()
-        self._live = LiveStores(position.id)
-        composer = Composer(engine=self._engine, api=self._api, cache=self._cache, clock=clock)
-        self._writer = StatusWriter(compose=composer.compose, send=composer.send, meter=metrics)
+        store = self._store.position().id
         name = settings.own_name or socket.gethostname()
+        composer = Composer(engine=self._engine, api=self._api, cache=self._cache, clock=self._clock)
+        self._writer = StatusWriter(compose=composer.compose, send=composer.send, meter=metrics)
         self._recorder = Recorder(self._api, instance=name, posted=metrics.event_posted)
         self._lease = Lease(
             self._api,
             namespace=settings.own_namespace or own_namespace(),
             instance=settings.instance,
-            holder=f"{name}_{position.id}",
+            holder=f"{name}_{store}",
         )
-        around = Surroundings(
-            instance=settings.instance,
+        self._live = LiveStores(store)
+        self._reconciler = Reconciler(self._surroundings())
+        self._watcher = Watcher(
+            credentials=credentials,
             namespaces=settings.namespaces,
-            adopt=settings.adopt,
-            policy=settings.policy(),
+            check=self._api.require_kind,
+            seen=self._seen,
+            restarted=self._watch_failed,
+        )
+        self._sweeper = self._make_sweeper()
+        self._http = self._make_http()
+        self._engine.add_listener(
+            Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder, metrics=metrics)
+        )
+        self._add_gauges()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            instance=self._settings.instance,
+            namespaces=self._settings.namespaces,
+            adopt=self._settings.adopt,
+            policy=self._settings.policy(),
             store=self._store,
             engine=self._engine,
             api=self._api,
@@ -103,34 +119,26 @@ class Operator:
             writer=self._writer,
             recorder=self._recorder,
             queue=self._queue,
-            clock=clock,
-            metrics=metrics,
+            clock=self._clock,
+            metrics=self._metrics,
         )
-        self._reconciler = Reconciler(around)
-        self._watcher = Watcher(
-            credentials=credentials,
-            namespaces=settings.namespaces,
-            check=self._api.require_kind,
-            seen=self._seen,
-            restarted=self._watch_failed,
-        )
-        self._sweeper = Sweeper(
+
+    def _make_sweeper(self) -> Sweeper:
+        return Sweeper(
             api=self._api,
-            namespaces=settings.namespaces,
+            namespaces=self._settings.namespaces,
             cache=self._cache,
             runs=self._runs,
             queue=self._queue,
             watcher=self._watcher,
-            drifted=metrics.drifted,
+            drifted=self._metrics.drifted,
         )
-        host, port = settings.http_address()
-        self._http = HttpServer(
-            host=host, port=port, healthy=self.unhealthy, ready=self.unready, metrics=metrics.exposition
+
+    def _make_http(self) -> HttpServer:
+        host, port = self._settings.http_address()
+        return HttpServer(
+            host=host, port=port, healthy=self.unhealthy, ready=self.unready, metrics=self._metrics.exposition
         )
-        self._engine.add_listener(
-            Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder, metrics=metrics)
-        )
-        self._add_gauges()
 
     def run(self, stopping: threading.Event) -> int:
         """Start everything, wait, stop everything; gives the exit status."""
@@ -255,6 +263,3 @@ def _stop_on_signals(stopping: threading.Event) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-__all__ = ["FlowWeaverError", "Operator", "serve"]

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from flowweaver.manifest.problems import Problem
 from flowweaver.operator.api import (
     ApiBusyError,
     ApiConflictError,
@@ -30,7 +29,7 @@ from flowweaver.operator.api import (
     ApiUnreachableError,
 )
 from flowweaver.operator.budgets import Budget
-from flowweaver.ports import StorePosition
+from flowweaver.operator.subjects import Composed, Subject
 
 FIRST_DELAY_SECONDS = 0.05
 """A run that ends so soon is written once, not twice."""
@@ -42,56 +41,6 @@ OUTAGE_PAUSE_SECONDS = 1.0
 
 LEAST_BYTES = 8 * 1024
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OfRun:
-    """The status shows this run."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class OfRefusal:
-    """The status says why it can not run."""
-
-    problems: tuple[Problem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OfLoss:
-    """The status says that its state is gone."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class OfHistory:
-    """The status notes an edit of something that has finished elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """Whose status it is and what it is about."""
-
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    observed_rerun: str = ""
-    token: str = ""  # the rerun token that is wished for; observed once the run has taken it up
-    store: StorePosition | None = None  # what the object reports
-    least_epoch: int = 0
-    previous: Sequence[Mapping[str, Any]] = ()  # the conditions that the object has, as far as known
-    about: OfRun | OfRefusal | OfLoss | OfHistory
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A status to write."""
-
-    status: dict[str, Any]
-    final: bool  # nothing follows by itself
 
 
 class StatusMeter(Protocol):
