@@ -192,6 +192,19 @@ def test_other_workflows_have_their_own_runs_in_one_file(flowweaver, manifest, f
     assert journal(folder) == ["one", "two"] * 2
 
 
+def test_another_unfinished_run_of_the_file_goes_on_beside_and_is_named(flowweaver, start, manifest, folder):
+    process = start("run", manifest(HOLDING, name="probe"), "--state", "state.db")
+    await_line(folder, "held")
+    process.kill()
+    process.wait()
+
+    second = flowweaver("run", manifest("- name: a\n  wait: {duration: 100ms}\n", name="other"), "--state", "state.db")
+
+    assert second.returncode == 0
+    assert "probe is unfinished in state.db too" in second.stdout
+    assert "held" not in second.stdout
+
+
 def test_two_calls_at_once_on_one_file_are_refused(flowweaver, start, manifest, folder):
     file = manifest(HOLDING)
     start("run", file, "--state", "state.db")

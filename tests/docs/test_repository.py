@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_the_locks_agree_with_each_other():
 
 def test_the_command_line_is_locked_without_the_operators_libraries():
     assert {"kopf", "kubernetes", "aiohttp"}.isdisjoint(pins(ROOT / "requirements" / "cli.lock"))
+
+
+def test_the_benchmark_runs_and_its_checksums_hold():
+    command = [sys.executable, str(ROOT / "benchmarks" / "steps.py"), "--rounds", "1", "--size", "200"]
+
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == ["chain", "fan", "dag", "multi"]

@@ -95,7 +95,11 @@ def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: boo
     # Where the result is for a program, everything else goes to stderr.
     progress = Progress(Console(stderr=quiet, highlight=False), plan)
     with build_engine(state, policy=Policy.permissive(), workers=workers) as assembly:
-        snapshot, number = Session(assembly.engine, plan, progress, state).run(Shutdown(wish) if wish else None)
+        session = Session(assembly.engine, plan, progress, state)
+        for run in assembly.store.unfinished_runs():
+            if run.name != session.name:
+                progress.say(f"{run.name.workflow} is unfinished in {state} too, and goes on as long as this call does")
+        snapshot, number = session.run(Shutdown(wish) if wish else None)
     if number and not snapshot.head.phase.finished:
         again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
         progress.say(f"Stopped before its end: {again}")

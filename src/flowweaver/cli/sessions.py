@@ -44,7 +44,7 @@ class Session:
         self._plan = plan
         self._progress = progress
         self._state = state
-        self._name = RunName(f"{plan.namespace}/{plan.name}" if plan.namespace else plan.name)
+        self.name = RunName(f"{plan.namespace}/{plan.name}" if plan.namespace else plan.name)
         self._arrivals: SimpleQueue[_Arrival] = SimpleQueue()
         self._signals = 0
 
@@ -57,11 +57,11 @@ class Session:
         """
         with _signals_to(self._arrivals):
             self._engine.add_listener(self._arrivals.put)
-            before = self._engine.find(self._name)
+            before = self._engine.find(self.name)
             if before is not None:
                 self._plan = _same_plan(before.plan, self._plan, self._state)
             self._engine.start()
-            key = self._engine.submit(self._name, self._plan)
+            key = self._engine.submit(self.name, self._plan)
             token = self._begin(key, before)
             if before is not None and not token and before.head.phase.finished:
                 return before, 0
@@ -81,19 +81,19 @@ class Session:
         completed = sum(state.phase == "completed" for state in shown)
         match before.head.phase:
             case RunPhase.COMPLETED:
-                self._progress.say(f"{self._name.workflow} has already completed in {self._state}: nothing runs again")
+                self._progress.say(f"{self.name.workflow} has already completed in {self._state}: nothing runs again")
                 return ""
             case RunPhase.FAILED | RunPhase.CANCELLED:
                 token = str(uuid.uuid4())
                 self._progress.say(
-                    f"{self._name.workflow} was {before.head.phase} in {self._state}: running again what did not "
+                    f"{self.name.workflow} was {before.head.phase} in {self._state}: running again what did not "
                     f"complete ({completed} of {len(shown)} tasks are kept)"
                 )
                 self._engine.request(RerunRequested(key, token))
                 return token
             case _:
                 self._progress.say(
-                    f"{self._name.workflow} goes on from {self._state}: {completed} of {len(shown)} tasks are kept"
+                    f"{self.name.workflow} goes on from {self._state}: {completed} of {len(shown)} tasks are kept"
                 )
                 return ""
 
