@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +97,9 @@ def cluster() -> Kubectl:
 
 @pytest.fixture(scope="module")
 def new_release(cluster: Kubectl) -> Iterator[Callable[[str], Release]]:
+    label = "app.kubernetes.io/part-of=flowweaver"
+    there = cluster("get", "statefulsets", "--all-namespaces", "-l", label, "-o", "name").split()
+    assert not there, f"another FlowWeaver is in this cluster and would take the tests' Workflows: {there}"
     made: list[Release] = []
 
     def make(name: str) -> Release:
@@ -108,8 +112,9 @@ def new_release(cluster: Kubectl) -> Iterator[Callable[[str], Release]]:
     yield make
     # Workflows first, while there is an operator that lets them go; the CRDs, which a release keeps, last.
     cluster.run("delete", "workflows.flowweaver.io", "--all", "--all-namespaces", "--timeout=60s")
-    for release in reversed(made):
-        release.remove()
+    with ExitStack() as leaving:  # each of them, also where one can not be removed
+        for release in made:
+            leaving.callback(release.remove)
     cluster.run("delete", "crd", "workflows.flowweaver.io", "--timeout=60s")
 
 
