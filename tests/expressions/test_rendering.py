@@ -145,6 +145,7 @@ def test_no_text_crashes_or_is_cut(text):
 
 def test_nul_passes_through():
     assert render("${params.x + '!'}", scope({"x": "a\0b"})) == "a\0b!"
+    assert render("${params.x + ['\ufdd0']}", scope({"x": ["\0", "\ufdd0\0"]})) == ["\0", "\ufdd0\0", "\ufdd0"]
 
 
 @pytest.mark.parametrize(

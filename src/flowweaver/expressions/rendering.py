@@ -94,7 +94,8 @@ def evaluate(program: Program, scope: Scope) -> Any:
     """The value of one expression as plain JSON; raises `ExpressionError`."""
     if program.path is not None:
         return _walk(program.path, scope)
-    return values.leave(program.evaluate(_variables(program, scope)))
+    passage = values.Passage()
+    return passage.leave(program.evaluate(passage.enter(_variables(program, scope))))
 
 
 def _variables(program: Program, scope: Scope) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def _variables(program: Program, scope: Scope) -> dict[str, Any]:
             _keep(variables, ("tasks", name, *read.steps[1:]), {"tasks": {name: task}})
         else:
             _keep(variables, (read.root, *read.steps), {read.root: scope.read(read.root)})
-    return {name: values.enter(value) for name, value in variables.items()}
+    return variables
 
 
 class _Kept(dict[str, Any]):
