@@ -32,6 +32,10 @@ class Clock(Protocol):
 # ---------------------------------------------------------------------------------------------------------------- store
 
 
+ROWS_AT_ONCE = 1000
+"""A submission of many tasks is written in pieces of so many rows, so that it stalls nobody."""
+
+
 class RunName(NamedTuple):
     """Which run it is. In the operator `workflow` is "namespace/name" and `run_id` the resource's UID."""
 
@@ -82,7 +86,11 @@ class Store(Protocol):
         """Where it is now, read afresh."""
 
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        """Record a new run and give its key. Its task rows may be written by `create_tasks` afterwards."""
+        """Record a new run with the rows of its first `ROWS_AT_ONCE` tasks, and give its key.
+
+        The other rows are for `create_tasks`, a piece at a time. Raises `InternalError` where that run is there
+        already.
+        """
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
         """Write the pending rows of the tasks at `first`, `first + 1`, …; rows that are there already stay."""
@@ -187,7 +195,7 @@ class Attempt:
     rerun_token: str = ""
     cancellation: Cancellation = field(default_factory=Cancellation)
     #: call it with (pid, start time) as soon as a child process exists
-    on_process: Callable[[int, int], None] = field(default=lambda pid, started: None)
+    on_process: Callable[[int, int], None] = lambda _pid, _started: None
 
     @property
     def idempotency_key(self) -> str:
@@ -209,7 +217,7 @@ class Executor(Protocol):
     """Runs attempts beside the engine."""
 
     def start(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
-        """Run it soon, without blocking. `ended` is called exactly once, from any thread, when the body has returned."""
+        """Run it soon, without blocking. `ended` is called once, from any thread, when the body has returned."""
 
     def abandon(self, attempt: AttemptId) -> None:
         """Nobody waits for this attempt: ask its body to stop, and give its place to another one meanwhile."""

@@ -109,7 +109,7 @@ def test_the_file_is_synced_at_each_commit_and_keeps_its_references(open_store, 
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     run = store.create_run(RunName("w"), plan_of("a"), RunHead())
     with pytest.raises(InternalError, match="FOREIGN KEY"):
-        store.commit(Changes(results=[ResultRecorded(run, 0, b"1")]))  # a result of a task that nobody has changed
+        store.commit(Changes(results=[ResultRecorded(run, 7, b"1")]))  # a result of a task that is not there
 
 
 def test_a_look_at_the_file_from_outside_stops_no_commit(open_store, path, look):

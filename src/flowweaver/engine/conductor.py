@@ -34,6 +34,7 @@ from flowweaver.engine.inputs import Inputs
 from flowweaver.engine.timers import Timers
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.ports import (
+    ROWS_AT_ONCE,
     Attempt,
     ChildProcess,
     Clock,
@@ -47,9 +48,6 @@ from flowweaver.ports import (
     StorePosition,
     TaskNotice,
 )
-
-ROWS_A_TURN = 1000
-"""A submission of many tasks is written in pieces of so many rows, so that it stalls nobody."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -96,8 +94,8 @@ class Conductor:
         for stored in self._store.unfinished_runs():
             run = self._open(stored)
             events.append(RunAdmitted(run.key, recovered=True))
-            if stored.head.started_at is None and len(stored.plan.tasks) > ROWS_A_TURN:
-                self._write_rows(run)
+            if stored.head.started_at is None and len(stored.plan.tasks) > ROWS_AT_ONCE:
+                self._unwritten.append((run, ROWS_AT_ONCE, []))
         self.turn(events)
 
     def submit(self, name: RunName, plan: RunPlan) -> int:
@@ -119,7 +117,7 @@ class Conductor:
         key = self._create(name, plan, head)
         run = open_run(key=key, name=name, plan=plan, head=head)
         self.names[name] = key
-        self._unwritten.append((run, 0, [RunAdmitted(key)]))
+        self._unwritten.append((run, ROWS_AT_ONCE, [RunAdmitted(key)]))
         return key
 
     def rerun(self, request: RerunRequested) -> Event | None:
@@ -155,9 +153,6 @@ class Conductor:
         if run.head.deadline is not None:
             self._due.add(run.head.deadline, RunDue(run.key))
         return run
-
-    def _write_rows(self, run: RunState) -> None:
-        self._unwritten.append((run, 0, []))
 
     # ------------------------------------------------------------------------------------------------------- a turn
 
@@ -200,10 +195,11 @@ class Conductor:
         if not self._unwritten:
             return []
         run, first, events = self._unwritten.popleft()
-        names = run.graph.names[first : first + ROWS_A_TURN]
-        self._insist(lambda: self._store.create_tasks(run.key, first, names))
-        if first + ROWS_A_TURN < len(run.graph.names):
-            self._unwritten.append((run, first + ROWS_A_TURN, events))
+        names = run.graph.names[first : first + ROWS_AT_ONCE]
+        if names:
+            self._insist(lambda: self._store.create_tasks(run.key, first, names))
+        if first + ROWS_AT_ONCE < len(run.graph.names):
+            self._unwritten.append((run, first + ROWS_AT_ONCE, events))
             return []
         if events:
             with self.lock:

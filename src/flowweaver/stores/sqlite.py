@@ -16,7 +16,7 @@ from flowweaver.core.changes import Changes
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ChildProcess, Clock, RunName, StoredRun, StorePosition
+from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers, require_sqlite
 from flowweaver.stores.filesystems import refuse_network
@@ -56,17 +56,20 @@ class SQLiteStore:
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
         """See `ports.Store`. Raises `InternalError` where that run is there already."""
         self._check_owner()
-        name, text = storable_name(name), rows.plan_text(plan)
+        name, names, text = storable_name(name), _names_of(plan), rows.plan_text(plan)
         row = (*rows.head_row(storable_head(head)), *name)
 
         def work(cursor: apsw.Cursor) -> int:
             cursor.execute(self._sql["insert_run"], row)
             key = cursor.connection.last_insert_rowid()
             cursor.execute(self._sql["insert_plan"], (key, text))
+            pending = rows.pending_rows(key, 0, map(storable, names[:ROWS_AT_ONCE]))
+            cursor.executemany(self._sql["insert_pending_task"], pending)
             return key
 
         key = self._writer.transact(work)
-        self._names[key] = _names_of(plan)
+        if len(names) > ROWS_AT_ONCE:
+            self._names[key] = names
         return key
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:

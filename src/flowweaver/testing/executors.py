@@ -293,7 +293,7 @@ class ExecutorContract(ABC):
         assert ran == [1]
 
 
-class _Unprintable(Exception):  # noqa: N818 - only a test raises it
+class _Unprintable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
