@@ -20,7 +20,7 @@ from flowweaver.operator.api import (
     ApiUnreachableError,
 )
 from flowweaver.operator.budgets import Budget
-from flowweaver.operator.status_writer import StatusWriter
+from flowweaver.operator.status_writer import StatusWriter, _delay
 from flowweaver.operator.subjects import Composed, OfRun, Subject
 from flowweaver.telemetry.metrics import Metrics
 
@@ -136,6 +136,12 @@ def test_a_write_that_fails_for_a_while_is_repeated(error):
         world.states["a"] = "Completed"
         writer.want(subject("a"), urgent=True)
         assert world.await_written(1) == [("a", "Completed")]
+
+
+def test_an_overloaded_server_is_left_alone_as_long_as_it_asks_and_a_starting_one_is_asked_again_soon():
+    assert _delay(1, ApiBusyError("overloaded", status=429, retry_after_seconds=30)) == 30
+    assert _delay(1, ApiBusyError("starting", status=503, retry_after_seconds=30)) == 1
+    assert [_delay(failures, ApiBusyError("down", status=500)) for failures in (1, 2, 3, 50)] == [0.5, 1.0, 2.0, 60.0]
 
 
 def test_while_the_api_server_is_away_nothing_is_lost():

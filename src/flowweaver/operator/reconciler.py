@@ -49,7 +49,7 @@ UNREACHABLE_RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class _LookAgainSoon(Exception):  # noqa: N818 - no error: the picture was old
+class _LookAgainSoon(Exception):
     """The object has changed meanwhile; a newer picture of it is in the cache."""
 
 

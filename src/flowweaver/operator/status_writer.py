@@ -40,6 +40,7 @@ OUTAGE_PAUSE_SECONDS = 1.0
 """While the API server can not be reached, one write tries so often; none counts as failed."""
 
 LEAST_BYTES = 8 * 1024
+TOO_MANY_REQUESTS = 429
 logger = logging.getLogger(__name__)
 
 
@@ -279,12 +280,18 @@ class StatusWriter:
                     entry.failures += 1
                     if isinstance(error, ApiBusyError):
                         self._budget.strained()
-                    delay = min(60.0, 0.25 * 2.0 ** min(entry.failures, 10))
-                    entry.not_before = now + max(delay, error.retry_after_seconds)
+                    delay = _delay(entry.failures, error)
+                    entry.not_before = now + delay
                     level = logging.WARNING if isinstance(error, ApiForbiddenError) else logging.INFO
                     logger.log(level, "the status of %s is tried again in %.1f s: %s", _called(subject), delay, error)
             entry.dirty = entry.urgent = True
         return False
+
+
+def _delay(failures: int, error: ApiError) -> float:
+    """Seconds to the next try. A server that has too much to do is believed; one that is just starting exaggerates."""
+    asked = error.retry_after_seconds if error.status == TOO_MANY_REQUESTS else min(1.0, error.retry_after_seconds)
+    return max(asked, min(60.0, 0.25 * 2.0 ** min(failures, 10)))
 
 
 def _result(error: ApiError) -> str:
