@@ -5,7 +5,7 @@ import pytest
 from flowweaver.runners.failures import MAX_MESSAGE, failure_of
 
 
-class Unprintable(Exception):  # noqa: N818 - only a test raises it
+class Unprintable(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 

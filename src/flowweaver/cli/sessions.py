@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from flowweaver.cli.progress import Progress
-from flowweaver.core.events import DrainRequested, RerunRequested, Shutdown, ShutdownRequested
+from flowweaver.core.events import RerunRequested, Shutdown, ShutdownRequested
 from flowweaver.core.phases import RunPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.engine import Engine
@@ -134,7 +134,7 @@ class Session:
             running = self._engine.health().running
             awaited = f"; {running} running, interrupt again not to wait for them" if running else ""
             self._progress.say(f"Stopping: nothing new is started{awaited}")
-            self._engine.request(DrainRequested())  # type: ignore[arg-type]  # it takes every request of the core
+            self._engine.drain()
         return self._signals > 1
 
     def _idle(self) -> bool:

@@ -112,7 +112,7 @@ class Engine:
         """
         if not self._thread.is_alive():
             return
-        self._inbox.put(DrainRequested())
+        self.drain()
         self._idle.wait(grace_seconds)
         self._inbox.put(InterruptRequested())
         self._stopping.set()
@@ -145,6 +145,10 @@ class Engine:
     def request(self, event: ShutdownRequested | SettingsRequested | RerunRequested) -> None:
         """Ask for something; returns at once. Requests keep their order; one that makes no sense is dropped."""
         self._inbox.put(event)
+
+    def drain(self) -> None:
+        """Start nothing new in any run; what runs goes on. Returns at once. Only `start` of another engine ends it."""
+        self._inbox.put(DrainRequested())
 
     def forget(self, key: int) -> None:
         """Delete a finished run and all that belongs to it; one that is active or not there stays as it is."""

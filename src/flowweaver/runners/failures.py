@@ -16,7 +16,7 @@ MAX_MESSAGE = 4096  # characters of an error's text that are kept
 MAX_TYPE = 200
 
 
-class Refused(UserError):  # noqa: N818 - it is what happened to the attempt
+class Refused(UserError):
     """An attempt ends here, with that reason: another one could only end the same way. The text says what to change."""
 
     def __init__(self, reason: Reason, message: str, *, error_type: str = "", retryable: bool = False) -> None:

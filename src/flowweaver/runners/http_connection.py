@@ -42,11 +42,11 @@ Dial = Callable[[Address, int, "Switch", float], socket.socket]
 """A TCP connection to exactly this address and port within so many seconds; raises `OSError`."""
 
 
-class Gone(Exception):  # noqa: N818 - not an error: nobody waits any more
+class Gone(Exception):
     """The attempt was cancelled while the exchange went on."""
 
 
-class DeadlinePassed(Exception):  # noqa: N818 - says what has happened
+class DeadlinePassed(Exception):
     """The exchange as a whole took longer than it may."""
 
 
