@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +59,6 @@ class Release:
     def await_ready(self) -> None:
         """Wait until its pod is ready."""
         self.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=180s", timeout_seconds=200)
-
-    def container_started_at(self) -> float:
-        """When the container that runs now was started, as the node says: seconds since the epoch, a whole number."""
-        status = self.kubectl.json("get", "pod", self.pod)["status"]["containerStatuses"][0]["state"]
-        return datetime.fromisoformat(status["running"]["startedAt"]).timestamp()
 
     def read(self, query: str) -> list[list[Any]]:
         """What its store answers to a query, while the engine runs."""
