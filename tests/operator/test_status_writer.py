@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -64,8 +65,8 @@ def subject(uid: str) -> Subject:
 
 
 @contextmanager
-def writing(world: World, *, threads: int = 1, metrics: Metrics | None = None) -> Iterator[StatusWriter]:
-    writer = StatusWriter(compose=world.compose, send=world.send, meter=metrics or Metrics(), threads=threads)
+def writing(world: World, *, threads: int = 1, clock: Callable[[], float] = time.monotonic) -> Iterator[StatusWriter]:
+    writer = StatusWriter(compose=world.compose, send=world.send, meter=Metrics(), threads=threads, clock=clock)
     writer.start()
     try:
         yield writer
@@ -74,15 +75,35 @@ def writing(world: World, *, threads: int = 1, metrics: Metrics | None = None) -
         writer.stop(5)
 
 
+def stopped() -> float:
+    """A clock on which nothing that must wait ever comes due."""
+    return 1000.0
+
+
 def test_a_run_that_ends_at_once_is_written_once():
     world = World()
-    with writing(world) as writer:
-        world.states["a"] = "Running"
+    with writing(world, clock=stopped) as writer:
+        world.states = {"a": "Running", "b": "Completed", "c": "Completed"}
         writer.want(subject("a"))
+        writer.want(subject("b"), urgent=True)
+        world.await_written(1)
+        writer.want(subject("c"), urgent=True)
+        world.await_written(2)
         world.states["a"] = "Completed"
         writer.touch("a", urgent=True)
-        assert world.await_written(1) == [("a", "Completed")]
-    assert world.written == [("a", "Completed")]
+        assert world.await_written(3) == [("b", "Completed"), ("c", "Completed"), ("a", "Completed")]
+
+
+def test_an_end_does_not_wait_for_its_turn():
+    world = World()
+    with writing(world, clock=stopped) as writer:
+        world.states["a"] = "Running"
+        writer.want(subject("a"), urgent=True)
+        world.await_written(1)
+        writer.touch("a")  # its turn would come a second later
+        world.states["a"] = "Completed"
+        writer.touch("a", urgent=True)
+        assert world.await_written(2) == [("a", "Running"), ("a", "Completed")]
 
 
 def test_a_patch_tests_the_uid_and_replaces_the_status():
@@ -193,12 +214,12 @@ def test_what_nobody_wants_and_what_was_dropped_is_not_written():
 
 def test_stopping_writes_what_waits_for_its_turn():
     world = World()
-    with writing(world) as writer:
+    with writing(world, clock=stopped) as writer:
         world.states["a"] = "Running"
-        writer.want(subject("a"))
+        writer.want(subject("a"), urgent=True)
         world.await_written(1)
         world.states["a"] = "Suspended"
-        writer.touch("a")  # its turn would come after a second
+        writer.touch("a")  # its turn would come a second later
         assert writer.stop(30)
     assert world.written == [("a", "Running"), ("a", "Suspended")]
 
@@ -220,8 +241,10 @@ def test_the_same_picture_is_not_written_twice_unless_it_is_wanted_again():
         world.await_written(1)
         writer.touch("a", urgent=True)
         assert _eventually(lambda: len(world.limits) == 2)
+        writer.want(subject("b"), urgent=True)
+        assert world.await_written(2) == [("a", "Running"), ("b", "Completed")]
         writer.want(subject("a"), urgent=True)
-        assert world.await_written(2) == [("a", "Running")] * 2
+        assert world.await_written(3)[2:] == [("a", "Running")]
 
 
 def test_several_threads_write_each_object_one_at_a_time():

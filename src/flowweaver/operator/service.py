@@ -177,8 +177,9 @@ class Operator:
     def _stop(self) -> None:
         logger.info("the operator stops: attempts may end within %g s", self._settings.grace_seconds)
         self._accepting = False
-        self._sweeper.stop()
-        self._reconciler.stop()
+        self._engine.drain()
+        self._reconciler.stop(1.0)
+        self._sweeper.stop(1.0)
         self._engine.stop(self._settings.grace_seconds)
         if not self._writer.stop(FLUSH_SECONDS):
             logger.warning("not every status was written; the next start does it")
