@@ -37,7 +37,7 @@ class Finding:
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.problem}"
+        return f"{place}: {self.problem} ({self.problem.reason})"
 
 
 @dataclass(frozen=True)
