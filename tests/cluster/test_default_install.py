@@ -87,7 +87,11 @@ def test_a_thread_is_refused_also_where_its_function_is_allowed(
 
 
 def addresses(port: int) -> dict[str, str]:
-    """By a name: a URL that leads to where no task has any business."""
+    """By a name: a URL that leads to where no task has any business.
+
+    All are on this machine, so that nothing leaves it where the guard is broken. The other ranges (private, link-local,
+    metadata) are refused by the same check, which `tests/security` holds against its whole table without a connection.
+    """
     return {
         "loopback": f"http://127.0.0.1:{port}/",
         "loopback-by-name": f"http://localhost:{port}/",
@@ -97,12 +101,6 @@ def addresses(port: int) -> dict[str, str]:
         "unspecified": f"http://0.0.0.0:{port}/",
         "ipv6-loopback": f"http://[::1]:{port}/",
         "ipv6-mapped": f"http://[::ffff:127.0.0.1]:{port}/",
-        "link-local": "http://169.254.10.10/",
-        "metadata": "http://169.254.169.254/latest/meta-data/",
-        "private-10": "http://10.0.0.1/",
-        "private-172": "http://172.16.0.1/",
-        "private-192": "http://192.168.0.1/",
-        "unique-local": "http://[fd00::1]/",
     }
 
 
@@ -119,7 +117,7 @@ def refusals(kubectl: Kubectl, urls: dict[str, str]) -> dict[str, str]:
     return {name: finish(kubectl, name)["tasks"][0].get("reason", "") for name in urls}
 
 
-def test_no_address_that_is_not_public_is_reached(operator: Callable[..., Operator], kubectl: Kubectl) -> None:
+def test_no_spelling_of_this_machine_is_reached(operator: Callable[..., Operator], kubectl: Kubectl) -> None:
     operator()
     with serving("127.0.0.1") as (port, heard):
         urls = addresses(port)
