@@ -170,7 +170,7 @@ def test_a_program_has_no_input_no_descriptor_of_ours_and_a_session_of_its_own()
 def test_signals_are_what_programs_expect():
     assert result_of(script("yes | head -n 1", resultFrom="Stdout")) == "y"
     ignored = result_of(script("grep SigIgn /proc/self/status", resultFrom="Stdout")).split()[1]
-    assert int(ignored, 16) == 0
+    assert int(ignored, 16) & 0x7FFFFFFF == 0  # of 1 to 31; those above are not a shell's business
 
 
 def in_thread(attempt):
