@@ -170,28 +170,33 @@ class FaultProxy:
             auto_decompress=False,
             skip_auto_headers={"Accept", "Accept-Encoding", "User-Agent"},
         )
-        self._runner = web.ServerRunner(web.Server(self._pass_on, handler_cancellation=True), shutdown_timeout=0.1)
-        await self._runner.setup()
+        self._server = web.Server(self._pass_on, handler_cancellation=True)
         await self._listen()
 
     async def _listen(self) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._access.server_certificate, self._access.server_key)
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context, reuse_address=True)
-        await self._site.start()
+        # A goodbye of TLS that nobody answers must not keep a connection for long.
+        self._listening = await self._loop.create_server(
+            self._server, "127.0.0.1", self.port, ssl=context, reuse_address=True, ssl_shutdown_timeout=0.1
+        )
 
     async def _refuse(self) -> None:
-        await self._site.stop()
-        server = self._runner.server
-        assert server is not None, "it is listening"
-        for connection in server.connections:
+        self._listening.close()
+        self._cut()
+
+    def _cut(self) -> None:
+        for connection in self._server.connections:
             if (transport := connection.transport) is not None:
                 transport.abort()
 
     async def _stop(self) -> None:
         await self._change(self._held.clear)
-        await self._drop(ALL)
-        await self._runner.cleanup()
+        self._listening.close()
+        for _ in range(3):  # some may be in the middle of their greeting or of their goodbye
+            self._cut()
+            await self._server.shutdown(0.1)
+            await asyncio.sleep(0.15)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
