@@ -16,6 +16,7 @@ from flowweaver.operator.status import (
     ACTIVE_BYTES,
     FINISHED_BYTES,
     Context,
+    duration_text,
     status_of_history,
     status_of_loss,
     status_of_refusal,
@@ -92,6 +93,7 @@ def test_a_finished_workflow_shows_outputs_times_and_what_the_engine_took_and_hi
     assert (status["progress"], status["counts"]["completed"]) == ("2/2", 2)
     assert status["outputs"] == [{"name": "rows", "value": 3}, {"name": "nothing", "value": None}]
     assert (status["finishedAt"], status["durationMilliseconds"]) == ("2026-01-01T12:00:04.000Z", 3000)
+    assert status["duration"] == "3.0s"
     assert status["overhead"] == {"queuedMilliseconds": 1000, "engineMilliseconds": 750}
 
 
@@ -169,3 +171,22 @@ def test_history_stays_as_it_was_but_for_what_was_observed():
 
 def test_every_phase_of_a_run_has_a_standing():
     assert {phase.value for phase in RunPhase} <= {standing.value for standing in Standing}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0ms"),
+        (0.02, "20ms"),
+        (1.04, "1.0s"),
+        (9.99, "10.0s"),
+        (95.7, "95s"),
+        (120, "2m"),
+        (725, "12m5s"),
+        (12_000, "3h20m"),
+        (7_200, "2h"),
+        (187_200, "2d4h"),
+    ],
+)
+def test_a_duration_is_told_as_kubectl_tells_an_age(seconds, text):
+    assert duration_text(seconds) == text

@@ -90,6 +90,7 @@ class Conductor:
 
     def recover(self) -> None:
         """Take in every unfinished run that the store has. Once, before the first turn."""
+        self.position = self._store.position()  # others may have written before the engine was started
         events: list[Event] = []
         for stored in self._store.unfinished_runs():
             run = self._open(stored)

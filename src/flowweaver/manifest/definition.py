@@ -38,9 +38,9 @@ _COLUMNS: list[dict[str, Any]] = [
     },
     {
         "name": "Duration",
-        "type": "integer",
-        "jsonPath": ".status.durationMilliseconds",
-        "description": "From start to end, in milliseconds",
+        "type": "string",
+        "jsonPath": ".status.duration",
+        "description": "From start to end",
         "priority": 1,
     },
     {

@@ -120,6 +120,8 @@ class WorkflowStatus(Part):
     """The run's end."""
     duration_milliseconds: Count | None = None
     """From start to end."""
+    duration: Annotated[str, Field(max_length=32)] | None = None
+    """The same for people, as kubectl shows an age: 20ms, 4.5s, 12m5s, 3h20m."""
     observed_rerun: Annotated[str, Field(max_length=253)] | None = None
     """The newest `spec.rerun` that was answered."""
     conditions: Annotated[list[Condition], Field(max_length=16)] | None = None

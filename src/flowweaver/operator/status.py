@@ -37,6 +37,11 @@ _ORDER = (
 )
 
 
+_SECOND, _MINUTE, _HOUR, _DAY = (1, "s"), (60, "m"), (3600, "h"), (86400, "d")
+_UNITS = ((3600, _MINUTE, _SECOND), (2 * 86400, _HOUR, _MINUTE), (float("inf"), _DAY, _HOUR))
+"""Below so many seconds, a duration is written in these two units."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a status says beside the run itself."""
@@ -75,10 +80,27 @@ def status_of_run(run: RunSnapshot, context: Context, *, limit_bytes: int | None
         status["finishedAt"] = _moment(head.finished_at)
         began = head.started_at if head.started_at is not None else head.created_at
         status["durationMilliseconds"] = _milliseconds(head.finished_at - began)
+        status["duration"] = duration_text(head.finished_at - began)
     limit = limit_bytes or (FINISHED_BYTES if head.phase.finished else ACTIVE_BYTES)
     _add_outputs(status, run.outputs or {}, limit)
     _add_tasks(status, shown, limit)
     return {name: value for name, value in status.items() if value != ""}
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as kubectl shows an age, with milliseconds where they matter: 20ms, 4.5s, 95s, 12m5s, 3h20m, 2d4h."""
+    milliseconds = _milliseconds(seconds)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    if milliseconds < 10_000:
+        return f"{milliseconds / 1000:.1f}s"
+    whole = milliseconds // 1000
+    if whole < 120:
+        return f"{whole}s"
+    large, small = next((large, small) for limit, large, small in _UNITS if whole < limit)
+    count, rest = divmod(whole, large[0])
+    tail = f"{rest // small[0]}{small[1]}" if rest // small[0] else ""
+    return f"{count}{large[1]}{tail}"
 
 
 def status_of_refusal(problems: Sequence[Problem], context: Context, store: StorePosition | None) -> dict[str, Any]:
