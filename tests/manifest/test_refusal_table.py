@@ -25,8 +25,8 @@ operator looks at the rest and says `Accepted=False` with the first problem's re
 lint` finds it without a cluster, exit status 2, but for what only an administrator switches off. Mend the manifest and
 apply it again: then it runs.
 
-`metadata.annotations: Too long` is kubectl's own limit: `kubectl apply` keeps a copy of the manifest in an annotation of
-at most 256 KiB. `kubectl apply --server-side` keeps none, and takes manifests up to FlowWeaver's 512 KiB.
+`metadata.annotations: Too long` is kubectl's own limit: `kubectl apply` keeps a copy of the manifest in an annotation
+of at most 256 KiB. `kubectl apply --server-side` keeps none, and takes manifests up to FlowWeaver's 512 KiB.
 
 This table was made by a test against a real API server and operator.
 
