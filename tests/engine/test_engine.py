@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from flowweaver.core.events import Completed, Failed, RerunRequested, Shutdown, ShutdownRequested
-from flowweaver.core.plan import RetryPolicy, RunPlan
+from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.errors import GraphError, InternalError
 from flowweaver.executors import ThreadedExecutor
-from flowweaver.ports import RunName
+from flowweaver.ports import RunName, RunNotice
 from flowweaver.stores import SQLiteStore
 from flowweaver.testing.stores_disk import Disk, Effect
 from tests.engine.conftest import task
@@ -200,6 +200,23 @@ def test_a_failed_run_is_run_again_where_it_did_not_complete(tmp_path):
         assert done.wait(LONG)
         snapshot = engine.wait(key, LONG)
     assert [(str(state.phase), state.attempts) for state in snapshot.tasks] == [("completed", 1), ("completed", 2)]
+
+
+def test_whoever_hears_of_the_end_sees_the_outputs(tmp_path):
+    outputs = TaskPlan(name="(outputs)", kind="outputs", depends_on=("a",), internal=True)
+    seen = []
+
+    def run(attempt):
+        return total(attempt) if attempt.task.name == "a" else Completed(b'[{"name": "sum", "value": 1}]')
+
+    def listener(notices):
+        if any(isinstance(notice, RunNotice) and notice.head.phase.finished for notice in notices):
+            seen.append(engine.snapshot(notices[0].run))
+
+    with engine_on(tmp_path / "s.db", run) as engine:
+        engine.add_listener(listener)
+        engine.wait(engine.submit(RunName("w"), RunPlan(tasks=(task("a"), outputs))), LONG)
+    assert [(str(snapshot.head.phase), snapshot.outputs) for snapshot in seen] == [("completed", {"sum": 1})]
 
 
 def test_a_finished_run_can_be_forgotten_and_an_active_one_can_not(tmp_path):

@@ -126,7 +126,8 @@ def _print_result(output: OutputFormat, content: Mapping[str, Any], snapshot: Ru
     else:
         import yaml
 
-        print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120), end="")
+        plain = json.loads(json.dumps(shown))  # YAML knows plain types only, and words may be members of an enumeration
+        print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120), end="")
 
 
 def _status(content: Mapping[str, Any], snapshot: RunSnapshot) -> dict[str, Any]:

@@ -176,7 +176,8 @@ class Engine:
         """The run of that key as it stands; None where there is none."""
         with self._conductor.lock:
             run = self._conductor.world.runs.get(key)
-            if run is not None:
+            # One that has just finished is read from the store, which has its outputs too.
+            if run is not None and not run.head.phase.finished:
                 name = RunName(run.workflow, run.run_id, run.generation)
                 return self._snapshot(key, name, run.plan, run.head, run.tasks)
         try:
