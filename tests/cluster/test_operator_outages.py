@@ -61,6 +61,7 @@ def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
         assert running.running
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_refused_with_410_or_500_is_started_again(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_silent_api_server_stops_no_run_and_no_probe(
         assert finish(kubectl, "silent")["phase"] == "Completed"
 
 
+@pytest.mark.slow
 def test_the_crd_may_go_and_come_back(
     own_control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -31,6 +31,7 @@ def noting(name: str, file: Path) -> dict[str, object]:
     return {"name": name, "shell": {"script": f"echo {name} >> {file}; sleep 600"}}
 
 
+@pytest.mark.slow
 def test_an_empty_volume_runs_nothing_again_and_a_rerun_works(
     operator: Callable[..., Operator], kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_an_empty_volume_runs_nothing_again_and_a_rerun_works(
     assert condition(status, "Stalled")[0] == "False"
 
 
+@pytest.mark.slow
 def test_an_administrator_may_adopt_what_another_volume_held(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:
@@ -112,6 +114,7 @@ def _phase(kubectl: Kubectl, name: str, task: str) -> str:
     return str(tasks.get(task, ""))
 
 
+@pytest.mark.slow
 def test_a_second_installation_leaves_the_first_one_s_workflows_alone(
     operator: Callable[..., Operator], kubectl: Kubectl, tmp_path: Path
 ) -> None:
