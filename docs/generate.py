@@ -94,6 +94,27 @@ def settings() -> str:
     return "\n".join([*lines, ""])
 
 
+def metrics() -> str:
+    """Every metric of the operator, under the name that /metrics shows."""
+    from unittest.mock import MagicMock
+
+    from flowweaver.operator.service import Operator
+    from flowweaver.telemetry.metrics import Metrics
+
+    found = Metrics()
+    Operator._add_gauges(MagicMock(_metrics=found))  # noqa: SLF001 - it adds gauges and reads none of them
+    lines = ["| metric | labels | type | meaning |", "|---|---|---|---|"]
+    for collector in list(found.registry._collector_to_names):  # noqa: SLF001 - nobody else tells labels without values
+        labels: tuple[str, ...] | None = getattr(collector, "_labelnames", None)
+        if labels is None:
+            continue  # of the process, as far as this machine tells
+        shown = ", ".join(f"`{label}`" for label in labels)
+        for metric in collector.collect():
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            lines.append(f"| `{name}` | {shown} | {metric.type} | {metric.documentation} |")
+    return "\n".join([*lines, ""])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "task-phases": task_phases,
     "transitions": transitions,
@@ -101,6 +122,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "conditions": table_as_markdown,
     "fields": fields,
     "settings": settings,
+    "metrics": metrics,
 }
 
 
