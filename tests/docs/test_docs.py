@@ -72,6 +72,13 @@ def test_every_link_of_the_docs_leads_somewhere(page):
         assert not anchor or anchor in anchors(there), f"{page.name}: {target}"
 
 
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in readme, page.name
+
+
 def test_what_the_docs_draw_from_the_code_is_as_the_code_makes_it():
     result = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True, check=False
