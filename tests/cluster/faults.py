@@ -57,6 +57,7 @@ class Seen:
     status: int = 0
     transport: asyncio.Transport | None = field(default=None, repr=False)
     expired: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    stalled: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -135,6 +136,12 @@ class FaultProxy:
     def expire(self, match: Match = WATCHES) -> int:
         """End each open watch that fits with the event by which the server says that its history is gone (410)."""
         return self._do(self._expire(match))
+
+    def stall(self, match: Match = WATCHES) -> int:
+        """Let no further byte through of what is open now and fits; gives how many. The connections stay up, and what
+        comes later passes.
+        """
+        return self._do(self._stall(match))
 
     def refuse(self) -> None:
         """Be away: every connection is cut, new ones are refused."""
@@ -223,6 +230,12 @@ class FaultProxy:
             seen.expired.set()
         return len(fitting)
 
+    async def _stall(self, match: Match) -> int:
+        fitting = [seen for seen in self._open if match.fits(seen)]
+        for seen in fitting:
+            seen.stalled = True
+        return len(fitting)
+
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
         watch = request.query.get("watch", "").lower() in {"1", "true"}
         transport = request.transport
@@ -281,6 +294,8 @@ class FaultProxy:
         try:
             while True:
                 await asyncio.wait({chunk, expired}, return_when=asyncio.FIRST_COMPLETED)
+                if seen.stalled:
+                    await asyncio.wait({expired})
                 if expired.done():
                     event = {"type": "ERROR", "object": failure(410, "too old resource version: 1 (2)")}
                     await response.write(json.dumps(event).encode() + b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -34,6 +35,36 @@ def test_a_json_line_is_one_line_of_json_whatever_stands_in_it(odd):
     assert "\n" not in line
     read = json.loads(line)
     assert (read["message"], read["workflow"], read["seconds"], read["level"]) == (odd, odd, 0.5, "info")
+
+
+FETCH = """
+import http.server, logging, threading
+import httpx
+from flowweaver.telemetry import logs
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Set-Cookie", "session=SECRET")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+logs.set_up(style="text", level="debug")
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+address = f"http://127.0.0.1:{server.server_port}/?token=SECRET"
+assert httpx.get(address, headers={"Authorization": "SECRET"}, trust_env=False).status_code == 200
+logging.getLogger("flowweaver.runs").debug("it was fetched")
+"""
+
+
+def test_no_address_and_no_header_of_an_http_request_is_logged_at_any_level():
+    fetched = subprocess.run([sys.executable, "-c", FETCH], capture_output=True, text=True, check=False)
+    assert fetched.returncode == 0, fetched.stderr
+    assert "DEBUG it was fetched" in fetched.stderr
+    assert "SECRET" not in fetched.stderr
 
 
 def test_a_traceback_is_kept():

@@ -12,7 +12,7 @@ from flowweaver.operator.names import FINALIZER, STORE_ANNOTATION
 from flowweaver.operator.objects import ObjectCache, Wishes, parse
 from flowweaver.operator.world import CLAIM_GRACE_SECONDS, Owner
 from flowweaver.ports import StorePosition
-from tests.operator.worlds import held, reported, unseen
+from tests.operator.worlds import STORE, held, reported, unseen
 
 RAW = {
     "metadata": {
@@ -179,6 +179,26 @@ def test_a_new_object_or_an_edit_shows_nothing_of_another_store():
     assert not live.saw(None, before)
     assert not live.saw(before, replace(before, generation=2))
     assert not live.saw(replace(before, uid="u0"), unseen(reported=reported(store=replace(THEIRS, sequence=99))))
+
+
+def test_an_old_event_that_comes_after_our_own_write_shows_nothing_of_another_store():
+    live = LiveStores("ours")
+    before = unseen(reported=reported(store=THEIRS), claimed_by="theirs")
+    live.saw(None, before)
+    written = replace(before, resource_version="9", reported=reported(store=STORE), claimed_by="ours")
+    assert not live.saw(written, replace(before, resource_version="8"))
+    assert live.owner(before)[0] is Owner.UNSURE
+
+
+def test_the_store_of_this_pods_last_life_does_not_come_to_life_by_what_it_had_sent():
+    clock = Clock()
+    live = LiveStores("ours", clock=clock)
+    live.replaced("theirs")
+    before = unseen(reported=reported(store=THEIRS))
+    live.saw(None, before)
+    assert not live.saw(before, unseen(resource_version="8", reported=reported(store=replace(THEIRS, sequence=11))))
+    clock.now += CLAIM_GRACE_SECONDS
+    assert live.owner(before) == (Owner.DEAD, 0.0)
 
 
 def test_what_nobody_or_we_have_accepted_is_ours():

@@ -30,23 +30,28 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """One holder of one Lease. The holder's name has its store's id, so that the same volume goes on at once."""
+    """One holder of one Lease. The holder's name has its store's id, so that the same volume goes on at once. So does a
+    pod, whatever its volume: no second one of its name is in its namespace, and its last life can not come back.
+    """
 
-    def __init__(self, api: Api, *, namespace: str, instance: str, holder: str) -> None:
+    def __init__(self, api: Api, *, namespace: str, instance: str, name: str, store: str, is_pod: bool) -> None:
+        """`name` is the pod's where `is_pod`, else the host's."""
         self._api = api
         self._name = LEASE_PREFIX + instance
         self._namespace = namespace
-        self._holder = holder
+        self._holder = f"{name}_{store}"
+        self._pod_prefix = f"{name}_" if is_pod else ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="flowweaver-lease", daemon=True)
         self._warned = ""
+        self.predecessor = ""  # the store of this pod's last life, where that was another one
         self.held = False
         self.reachable = True  # whether the API server answered when it was asked last
 
     def wait(self, stopping: threading.Event) -> None:
         """Return when nobody else holds it, or when that can not be told; at the latest when stopping."""
         while not stopping.is_set():
-            other = self._try()
+            other = self._try(starting=True)
             if not other:
                 return
             if other != self._warned:
@@ -67,7 +72,9 @@ class Lease:
         if not self.held:
             return
         try:
-            self._write(self._api.call("GET", self._path), holder="")
+            lease = self._api.call("GET", self._path)
+            if (lease.get("spec") or {}).get("holderIdentity") == self._holder:
+                self._write(lease, holder="")
         except ApiError as error:
             logger.debug("the Lease was not released: %s", error)
 
@@ -90,10 +97,10 @@ class Lease:
                     "another operator of this instance has taken the Lease (%s): give one another --instance", other
                 )
 
-    def _try(self) -> str:
+    def _try(self, *, starting: bool = False) -> str:
         """Take or renew it; gives who else has it, empty where nobody has or it can not be told."""
         try:
-            other = self._take()
+            other = self._take(starting=starting)
         except ApiConflictError:
             other = self._warned  # somebody was quicker; the next look tells who
         except ApiUnreachableError as error:
@@ -109,7 +116,7 @@ class Lease:
         self.reachable = True
         return other
 
-    def _take(self) -> str:
+    def _take(self, *, starting: bool) -> str:
         try:
             lease = self._api.call("GET", self._path)
         except (ApiGoneError, ApiKindMissingError):
@@ -118,9 +125,12 @@ class Lease:
             return ""
         spec = lease.get("spec") or {}
         holder = str(spec.get("holderIdentity") or "")
-        if holder not in ("", self._holder) and not _expired(spec):
-            self.held = False
-            return holder
+        if holder not in ("", self._holder):
+            if starting and self._pod_prefix and holder.startswith(self._pod_prefix):
+                self.predecessor = holder.removeprefix(self._pod_prefix)
+            elif not _expired(spec):
+                self.held = False
+                return holder
         self._write(lease, holder=self._holder)
         self.held = True
         return ""

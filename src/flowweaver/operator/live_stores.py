@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from flowweaver.operator.objects import WorkflowObject
+from flowweaver.operator.objects import WorkflowObject, is_newer
 from flowweaver.operator.world import CLAIM_GRACE_SECONDS, Owner
 
 
@@ -22,6 +22,13 @@ class LiveStores:
         self._lock = threading.Lock()
         self._first_seen: dict[str, float] = {}
         self._alive: set[str] = set()
+        self._replaced = ""
+
+    def replaced(self, store: str) -> None:
+        """That store was this pod's before its volume was: what still arrives of it was sent before its end."""
+        with self._lock:
+            self._replaced = store
+            self._alive.discard(store)
 
     def saw(self, before: WorkflowObject | None, now: WorkflowObject) -> bool:
         """An object was seen, after `before`; gives whether a store has just shown for the first time that it lives."""
@@ -30,7 +37,9 @@ class LiveStores:
             return False
         with self._lock:
             self._first_seen.setdefault(owner, self._clock())
-            if owner in self._alive or before is None or before.uid != now.uid:
+            if owner in {*self._alive, self._replaced} or before is None or before.uid != now.uid:
+                return False
+            if is_newer(before, now):  # an old event that comes after an answer to a write of ours
                 return False
             older, newer = before.reported.store, now.reported.store
             if newer is None or newer.id != owner:

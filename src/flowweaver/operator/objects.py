@@ -167,7 +167,7 @@ class ObjectCache:
         """
         with self._lock:
             before = self._objects.get(found.key)
-            if listed or before is None or before.uid != found.uid or not _is_newer(before, found):
+            if listed or before is None or before.uid != found.uid or not is_newer(before, found):
                 self._objects[found.key] = found
             return before
 
@@ -190,7 +190,7 @@ class ObjectCache:
             if found is None or found.uid != uid:
                 return
             amended = replace(found, resource_version=resource_version, **changed)
-            if not _is_newer(found, amended):
+            if not is_newer(found, amended):
                 self._objects[key] = amended
 
     def __iter__(self) -> Iterator[WorkflowObject]:
@@ -201,7 +201,7 @@ class ObjectCache:
         return len(self._objects)
 
 
-def _is_newer(one: WorkflowObject, other: WorkflowObject) -> bool:
+def is_newer(one: WorkflowObject, other: WorkflowObject) -> bool:
     """Whether `one` is surely newer: versions of one resource can be compared as numbers."""
     versions = one.resource_version, other.resource_version
     return all(version.isdecimal() for version in versions) and int(versions[0]) > int(versions[1])

@@ -34,10 +34,12 @@ from flowweaver.operator.reconciler import Reconciler
 from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
 from flowweaver.operator.settings import Settings
+from flowweaver.operator.shielding import shield_this_process
 from flowweaver.operator.status_writer import StatusWriter
 from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.sweeps import Sweeper
 from flowweaver.operator.watcher import Raw, Watcher
+from flowweaver.stores import SQLiteStore
 from flowweaver.telemetry import logs
 from flowweaver.telemetry.metrics import Metrics
 
@@ -55,6 +57,7 @@ def serve(settings: Settings) -> int:
     Raises `FlowWeaverError` where it can not begin (a setting is wrong, another process holds the state file, …).
     """
     logs.set_up(style=settings.log_format, level=settings.log_level)
+    shield_this_process()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = threading.Event()
     _stop_on_signals(stopping)
@@ -86,7 +89,9 @@ class Operator:
             self._api,
             namespace=settings.own_namespace or own_namespace(),
             instance=settings.instance,
-            holder=f"{name}_{store}",
+            name=name,
+            store=store,
+            is_pod=bool(settings.own_name),
         )
         self._live = LiveStores(store)
         self._reconciler = Reconciler(self._surroundings())
@@ -149,6 +154,7 @@ class Operator:
             self._lease.wait(stopping)
             if stopping.is_set():
                 return 0
+            self._live.replaced(self._lease.predecessor)
             self._lease.start()
             stack.callback(self._lease.stop)
             if not self._settings.adopt:
@@ -247,12 +253,30 @@ class Operator:
         metrics.watch_gauge(
             "flowweaver_store_commit_seconds", "The last commit's time.", lambda: engine.health().commit_seconds
         )
+        if isinstance(self._store, SQLiteStore):
+            for name, text, read in (
+                ("flowweaver_store_database_bytes", "Size of the state file.", self._store.database_bytes),
+                ("flowweaver_store_wal_bytes", "Size of its log.", self._store.wal_bytes),
+            ):
+                metrics.watch_gauge(name, text, _size(read))
         metrics.watch_gauge("flowweaver_status_waiting", "Statuses to be written.", lambda: len(self._writer))
         metrics.watch_gauge("flowweaver_objects", "Workflows that the watch has shown.", lambda: len(self._cache))
         metrics.watch_gauge(
             "workqueue_longest_running_processor_seconds", "The longest work now.", self._queue.oldest_work_seconds
         )
         metrics.watch_gauge("flowweaver_lease_held", "Whether the Lease is ours.", lambda: float(self._lease.held))
+
+
+def _size(read: Callable[[], int]) -> Callable[[], float]:
+    """A size that is no number where the file can not be looked at: the other metrics must still be shown then."""
+
+    def size() -> float:
+        try:
+            return float(read())
+        except OSError:
+            return float("nan")
+
+    return size
 
 
 def _stop_on_signals(stopping: threading.Event) -> None:

@@ -44,6 +44,7 @@ class Sweeper:
         queue: WorkQueue,
         watcher: Watcher,
         drifted: Callable[[str], None],
+        interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._api = api
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
@@ -52,6 +53,7 @@ class Sweeper:
         self._queue = queue
         self._watcher = watcher
         self._drifted = drifted
+        self._interval_seconds = interval_seconds
         self._wake = threading.Event()
         self._stopping = False
         self._patience = FIRST_PATIENCE_SECONDS
@@ -78,7 +80,7 @@ class Sweeper:
         while not self._stopping:
             self._wake.clear()
             try:
-                pause = INTERVAL_SECONDS if self._sweep() else 0.0
+                pause = self._interval_seconds if self._sweep() else 0.0
                 self.kind_missing = False
             except ApiError as error:
                 self.kind_missing = isinstance(error, ApiKindMissingError)
@@ -88,7 +90,7 @@ class Sweeper:
                 pause = RETRY_SECONDS
             except Exception:
                 logger.exception("the sweep failed: please report this")
-                pause = INTERVAL_SECONDS
+                pause = self._interval_seconds
             self._wake.wait(pause)
 
     def _sweep(self) -> bool:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from kubernetes.client import Configuration
@@ -29,6 +29,17 @@ FIRST_RESTART_SECONDS = 1.0
 LONGEST_RESTART_SECONDS = 10.0
 SETTLED_SECONDS = 60.0
 """A watch that lived so long starts again without delay for what came before."""
+
+SILENCE_SECONDS = 70.0
+"""A stream without a byte for so long is dead: an API server sends each watch a bookmark a minute. It is asked for
+again from where it was, so that nothing is missed."""
+
+IDENTITY = "flowweaver-operator"
+"""kopf names its operators for one another. Left alone it would ask for the user's and the host's names, and a pod's
+user may have none."""
+
+GOODBYE_SECONDS = 0.25
+"""The connections of a watch that was stopped say their goodbyes of TLS in the same event loop, behind its back."""
 
 Raw = Mapping[str, Any]
 logger = logging.getLogger(__name__)
@@ -88,6 +99,7 @@ class Watcher:
         check: Callable[[], None],
         seen: Callable[[str | None, Raw], None],
         restarted: Callable[[str], None],
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         """`check` raises while there is nothing to watch (kopf would look once and never again); `seen` gets each
         event's type (None: from a list) and object; `restarted` the kind of each failure. Both are called in the
@@ -98,6 +110,7 @@ class Watcher:
         self._check = check
         self._seen = seen
         self._restarted = restarted
+        self._silence_seconds = silence_seconds
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,7 +170,8 @@ class Watcher:
             self.started_at = time.monotonic()
             await kopf.operator(
                 registry=self._registry(),
-                settings=_settings(),
+                settings=_settings(self._silence_seconds),
+                identity=cast("Any", IDENTITY),  # a name of its own type, which kopf does not export
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
@@ -166,6 +180,7 @@ class Watcher:
         finally:
             with self._lock:
                 self._loop = self._stop = None
+            await asyncio.sleep(GOODBYE_SECONDS)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -198,7 +213,7 @@ def connection(found: Configuration) -> kopf.ConnectionInfo:
     )
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(silence_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
@@ -206,6 +221,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 290
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
+    settings.watching.inactivity_timeout = silence_seconds
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 1.0

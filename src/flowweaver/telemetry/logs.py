@@ -37,6 +37,9 @@ def set_up(*, style: str, level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("kopf").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that the other side closed
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # These tell of addresses with their queries, and of headers: a token may stand in either.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 def fields(record: logging.LogRecord) -> Mapping[str, Any]:
