@@ -20,6 +20,7 @@ from flowweaver.core.events import (
     Deferred,
     Event,
     Failed,
+    InterruptRequested,
     RerunRequested,
     SettingsRequested,
     Shutdown,
@@ -75,6 +76,7 @@ class Runs(RuleBasedStateMachine):
         self.starts: dict[tuple[int, int], int] = {}
         self.completed: set[tuple[int, int]] = set()
         self.closed: set[int] = set()
+        self.once: set[tuple[int, int]] = set()  # tasks that must not be started again before a rerun
         self.not_before: dict[tuple[int, int], float] = {}
         self.keys: list[int] = []
         self.tokens = 0
@@ -103,6 +105,7 @@ class Runs(RuleBasedStateMachine):
         assert number == self.starts[place], f"{attempt.task.name}: start {self.starts[place]} is called {number}"
         assert place not in self.completed, f"{attempt.task.name} completed before and starts again"
         assert run not in self.closed, f"{attempt.task.name} starts after a cancel"
+        assert place not in self.once, f"{attempt.task.name} was interrupted, must not be repeated, and starts again"
         assert self.clock.now() >= self.not_before.get(place, 0.0), f"{attempt.task.name} is retried without delay"
         assert not any(other[:2] == place for other in self.executor.running), "two attempts of one task"
         assert not any(other[:2] == place for other in self.executor.abandoned), "an attempt beside a given-up one"
@@ -149,10 +152,15 @@ class Runs(RuleBasedStateMachine):
         while self.conductor.has_work:
             self.conductor.turn(())
 
-    @rule(plan=plans())
-    def submit(self, plan: RunPlan) -> None:
+    @rule(plan=plans(), mode=st.sampled_from([None, None, None, *Shutdown]))
+    def submit(self, plan: RunPlan, mode: Shutdown | None) -> None:
+        """A run is submitted, and may be ended before the engine has looked at it."""
         if len(self.keys) < 3:
-            self.keys.append(self.conductor.submit(RunName("w", f"run-{len(self.keys)}"), plan))
+            key = self.conductor.submit(RunName("w", f"run-{len(self.keys)}"), plan)
+            self.keys.append(key)
+            if mode is not None:
+                self.closed.add(key)
+                self.turn(ShutdownRequested(key, mode))
             self.turn()
 
     @precondition(lambda self: hasattr(self, "executor") and self.executor.running)
@@ -202,6 +210,14 @@ class Runs(RuleBasedStateMachine):
         self.turn(SettingsRequested(data.draw(st.sampled_from(self.keys)), suspended=suspended))
 
     @precondition(lambda self: getattr(self, "keys", None))
+    @rule(data=st.data(), priority=st.integers(0, 2), parallelism=st.sampled_from([None, 1, 2]))
+    def change_settings(self, data: st.DataObject, priority: int, parallelism: int | None) -> None:
+        key = data.draw(st.sampled_from(self.keys))
+        self.turn(
+            SettingsRequested(key, priority=priority, parallelism=parallelism, clear_parallelism=parallelism is None)
+        )
+
+    @precondition(lambda self: getattr(self, "keys", None))
     @rule(data=st.data())
     def rerun(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(self.keys))
@@ -210,13 +226,28 @@ class Runs(RuleBasedStateMachine):
         assert request is not None
         if key in self.conductor.world.runs and self.conductor.world.runs[key].head.phase.finished:
             self.closed.discard(key)
+            self.once = {place for place in self.once if place[0] != key}
             self.not_before = {place: due for place, due in self.not_before.items() if place[0] != key}
         self.turn(request)
 
     @rule()
     def crash(self) -> None:
         """The process dies: what is in memory is gone, what was committed is not."""
+        self.note_what_is_interrupted()
         self.open()
+
+    @rule()
+    def stop(self) -> None:
+        """The engine is stopped before its attempts have ended, and started again."""
+        self.note_what_is_interrupted()
+        self.turn(InterruptRequested())
+        assert self.conductor.world.running == 0
+        self.open()
+
+    def note_what_is_interrupted(self) -> None:
+        for attempt, running in self.executor.running.items():
+            if running.task.on_crash is OnCrash.FAIL:
+                self.once.add(attempt[:2])
 
     def teardown(self) -> None:
         """When nothing holds it up any more, every run comes to an end."""

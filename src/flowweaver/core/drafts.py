@@ -118,12 +118,15 @@ class RunDraft:
             self._tasks[attempt.task] = replace(state, reason=Reason.BACKOFF)
 
     def interrupt_running(self) -> None:
-        """The process is about to end: running attempts will be started again, and that is no crash."""
+        """The process is about to end: running attempts will be started again where they may, and that is no crash."""
         for task, state in self._in_phase(TaskPhase.RUNNING):
             attempt = AttemptId(self.run.key, task, state.attempts)
             self._close_attempt(attempt, "interrupted", self.now)
             self.changes.abandoned.append(attempt)
-            self._interrupted(task)
+            if self.run.plan.tasks[task].on_crash is OnCrash.FAIL:
+                self._fail_interrupted(task)
+            else:
+                self._interrupted(task)
 
     # ------------------------------------------------------------------------------------------------------- timers
 
@@ -240,8 +243,9 @@ class RunDraft:
         started_at = self.now if state.started_at is None else state.started_at
         self._step(task, Step.START, attempts=attempt.number, started_at=started_at, reason="", message="")
         self.running += 1
-        if head.phase is not RunPhase.RUNNING:
-            limit = self.run.plan.timeout_seconds
+        limit = self.run.plan.timeout_seconds
+        # A change of settings may have made it Running again after a rerun, which has no deadline yet.
+        if head.phase is not RunPhase.RUNNING or (head.deadline is None and limit is not None):
             self.head = replace(
                 head,
                 phase=RunPhase.RUNNING,
@@ -350,13 +354,16 @@ class RunDraft:
     def _crashed(self, task: int, state: TaskState) -> None:
         crashes = state.crashes + 1
         if self.run.plan.tasks[task].on_crash is OnCrash.FAIL:
-            message = "the process ended while an attempt was running, and onCrash says Fail"
-            self._fail(task, Failed(reason=Reason.INTERRUPTED, message=message), self.now, crashes=crashes)
+            self._fail_interrupted(task, crashes=crashes)
         elif crashes >= CRASH_LIMIT:
             message = f"the process died in {crashes} starts of this task"
             self._fail(task, Failed(reason=Reason.CRASH_LOOP, message=message), self.now, crashes=crashes)
         else:
             self._interrupted(task, crashes=crashes)
+
+    def _fail_interrupted(self, task: int, **fields: Any) -> None:
+        message = "the process ended while an attempt was running, and onCrash says Fail"
+        self._fail(task, Failed(reason=Reason.INTERRUPTED, message=message), self.now, **fields)
 
     def _interrupted(self, task: int, **fields: Any) -> None:
         if self.closed:
