@@ -6,6 +6,7 @@ A store, an executor and a runner never meet: the engine speaks with each throug
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from flowweaver.core.changes import Changes
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.core.state import RunHead, TaskState
+
+logger = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------------------------------------------------------- time
 
@@ -155,12 +158,15 @@ class Cancellation:
         return self._event.wait(timeout_seconds)
 
     def on_request(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once when it is cancelled, at once if it is already. It must not block and must not raise."""
+        """Call `callback` once when it is cancelled, at once if it is already. It must not block.
+
+        Whoever cancels must not suffer from what it raises, which is logged.
+        """
         with self._lock:
             if not self._event.is_set():
                 self._callbacks.append(callback)
                 return
-        callback()
+        _call(callback)
 
     def request(self) -> None:
         """Cancel. Idempotent."""
@@ -170,7 +176,14 @@ class Cancellation:
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            _call(callback)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        logger.exception("what a body wanted to be called at its cancel has failed")
 
 
 class Dependency(NamedTuple):

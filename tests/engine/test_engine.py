@@ -329,3 +329,41 @@ def test_kill_minus_nine_repeats_at_most_what_was_running(tmp_path):
     assert kills == 5
     assert list(dict.fromkeys(lines)) == [f"t{n}" for n in range(size)]
     assert len(lines) <= size + kills
+
+
+def test_a_body_whose_callback_raises_does_not_stop_the_engine(tmp_path):
+    entered = threading.Event()
+
+    def broken():
+        raise ValueError("mine")
+
+    def run(attempt):
+        if attempt.task.name == "odd":
+            attempt.cancellation.on_request(broken)
+            entered.set()
+            attempt.cancellation.wait(LONG)
+        return Completed()
+
+    with engine_on(tmp_path / "s.db", run) as engine:
+        key = engine.submit(RunName("w", "odd"), RunPlan(tasks=(task("odd"),)))
+        assert entered.wait(LONG)
+        engine.request(ShutdownRequested(key, Shutdown.TERMINATE))
+        assert engine.wait(key, LONG).head.phase == "cancelled"
+        other = engine.submit(RunName("w", "other"), RunPlan(tasks=(task("a"),)))
+        assert engine.wait(other, LONG).head.phase == "completed"
+
+
+def test_a_listener_that_submits_is_told_so_instead_of_waiting_for_itself(tmp_path):
+    told = []
+    with engine_on(tmp_path / "s.db", total) as engine:
+
+        def listen(_notices):
+            try:
+                engine.submit(RunName("w", "more"), RunPlan(tasks=(task("a"),)))
+            except InternalError as error:
+                told.append(str(error))
+
+        engine.add_listener(listen)
+        engine.wait(engine.submit(RunName("w"), RunPlan(tasks=(task("a"),))), LONG)
+        until(lambda: told)
+    assert "the engine's own thread" in told[0]

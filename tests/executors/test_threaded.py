@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from flowweaver.core.events import Completed
+from flowweaver.core.events import Completed, Failed
 from flowweaver.errors import InternalError
 from flowweaver.executors import ThreadedExecutor
 from flowweaver.testing.executors import PATIENCE_SECONDS, Endings, ExecutorContract, WallClock, attempt_of
@@ -101,25 +101,56 @@ def test_the_same_attempt_twice_at_once_is_a_bug_that_is_named(endings):
     executor.close(PATIENCE_SECONDS)
 
 
-def test_workers_that_the_system_does_not_give_come_with_the_next_attempt(endings, monkeypatch):
-    start, refused = threading.Thread.start, []
-
-    def scarce(thread):
-        if thread.name.startswith("flowweaver-worker-") and not refused:
-            refused.append(thread)
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", scarce)
-    executor = ThreadedExecutor(lambda _: Completed(), 1, WallClock())
-    executor.start(attempt_of(1), endings)
-    assert endings.none_left()
-    executor.start(attempt_of(2), endings)
-    endings.take(2)
-    executor.close(PATIENCE_SECONDS)
-
-
 @pytest.mark.parametrize("workers", [0, -1])
 def test_a_pool_without_workers_is_refused(workers):
     with pytest.raises(ValueError, match="at least 1"):
         ThreadedExecutor(lambda _: Completed(), workers, WallClock())
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """While this is set, the system gives no thread to a worker."""
+    start, exhausted = threading.Thread.start, threading.Event()
+
+    def scarce(thread):
+        if thread.name.startswith("flowweaver-worker-") and exhausted.is_set():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    return exhausted
+
+
+def test_an_attempt_for_which_there_is_no_thread_at_all_fails_instead_of_waiting_for_ever(endings, no_threads):
+    no_threads.set()
+    executor = ThreadedExecutor(lambda _: Completed(), 2, WallClock())
+    executor.start(attempt_of(1), endings)
+    outcome = endings.next().outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.retryable
+    assert "no thread" in outcome.message
+    no_threads.clear()
+    executor.start(attempt_of(1), endings)
+    assert endings.next().outcome == Completed()
+    executor.close(PATIENCE_SECONDS)
+
+
+def test_workers_that_were_missing_come_when_a_body_ends(endings, no_threads):
+    entered, released = threading.Event(), threading.Event()
+
+    def run(attempt):
+        if attempt.id.number == 1:
+            entered.set()
+            assert released.wait(PATIENCE_SECONDS)
+        return Completed()
+
+    executor = ThreadedExecutor(run, 1, WallClock())
+    executor.start(attempt_of(1), endings)
+    assert entered.wait(PATIENCE_SECONDS)
+    no_threads.set()
+    executor.abandon(attempt_of(1).id)
+    executor.start(attempt_of(2), endings)
+    no_threads.clear()
+    released.set()
+    endings.take(2)
+    executor.close(PATIENCE_SECONDS)

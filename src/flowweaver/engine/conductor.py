@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flowweaver.core.apply import admit, apply, dismiss, open_run
@@ -25,6 +25,8 @@ from flowweaver.core.events import (
     RerunRequested,
     RunAdmitted,
     RunDue,
+    SettingsRequested,
+    ShutdownRequested,
     TaskDue,
 )
 from flowweaver.core.phases import RunPhase, TaskPhase
@@ -51,6 +53,16 @@ from flowweaver.ports import (
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    """A run of which task rows are still to be written."""
+
+    run: RunState
+    first: int = ROWS_AT_ONCE  # the next row
+    #: what there is to decide when all rows are there and the run comes into the world; none for one that is in it
+    events: list[Event] = field(default_factory=list)
 
 
 class Conductor:
@@ -81,10 +93,10 @@ class Conductor:
         self._clock = clock
         self._arrived = arrived
         self._pause = pause
-        self._inputs = Inputs(store)
-        self._due = Timers()  # wall time
-        self._timeouts = Timers()  # monotonic
-        self._unwritten: deque[tuple[RunState, int, list[Event]]] = deque()  # runs whose task rows are being written
+        self._inputs = Inputs(lambda run, tasks: self._insist(lambda: store.read_results(run, tasks)))
+        self._due = Timers(self.world)  # wall time
+        self._timeouts = Timers(self.world)  # monotonic
+        self._unwritten: dict[int, _Unwritten] = {}  # by run, the one whose turn it is first
 
     # ---------------------------------------------------------------------------------------------- taking runs in
 
@@ -95,8 +107,8 @@ class Conductor:
         for stored in self._store.unfinished_runs():
             run = self._open(stored)
             events.append(RunAdmitted(run.key, recovered=True))
-            if stored.head.started_at is None and len(stored.plan.tasks) > ROWS_AT_ONCE:
-                self._unwritten.append((run, ROWS_AT_ONCE, []))
+            if len(run.tasks) > ROWS_AT_ONCE:  # some may be missing; those that are there stay
+                self._unwritten[run.key] = _Unwritten(run)
         self.turn(events)
 
     def submit(self, name: RunName, plan: RunPlan) -> int:
@@ -118,12 +130,20 @@ class Conductor:
         key = self._create(name, plan, head)
         run = open_run(key=key, name=name, plan=plan, head=head)
         self.names[name] = key
-        self._unwritten.append((run, ROWS_AT_ONCE, [RunAdmitted(key)]))
+        self._unwritten[key] = _Unwritten(run, events=[RunAdmitted(key)])
         return key
+
+    def forget(self, run: int) -> None:
+        """Delete a run and all that belongs to it; one that is active or not there stays as it is."""
+        unwritten = self._unwritten.get(run)
+        if run in self.world.runs or (unwritten is not None and unwritten.events):
+            return
+        self._unwritten.pop(run, None)
+        self._store.delete_run(run)
 
     def rerun(self, request: RerunRequested) -> Event | None:
         """Have the run of a request in the world; gives the request to be decided, None where there is no such run."""
-        if request.run in self.world.runs:
+        if request.run in self.world.runs or request.run in self._unwritten:
             return request
         try:
             stored = self._insist(lambda: self._store.read_run(request.run))
@@ -135,13 +155,17 @@ class Conductor:
         return request
 
     def _create(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        try:
-            return self._store.create_run(name, plan, head)
-        except StoreUnavailable as error:
-            self._unavailable(error)
-        # Whether it happened is for the store to say.
-        known = self._insist(lambda: self._store.find_run(name), reopen=True)
-        return known.key if known is not None else self._create(name, plan, head)
+        key: int | None = None
+        while key is None:
+            try:
+                key = self._store.create_run(name, plan, head)
+            except StoreUnavailable as error:
+                self._unavailable(error)
+                # Whether it happened is for the store to say.
+                known = self._insist(lambda: self._store.find_run(name), after_failure=True)
+                key = None if known is None else known.key
+        self._available()
+        return key
 
     def _open(self, stored: StoredRun) -> RunState:
         run = open_run(key=stored.key, name=stored.name, plan=stored.plan, head=stored.head, tasks=list(stored.tasks))
@@ -174,7 +198,7 @@ class Conductor:
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        events = list(arrived)
+        events = [event for event in arrived if not self._kept_for_later(event)]
         events += self._next_rows()
         events += self._timeouts.take_due(self._clock.monotonic())
         events += self._due.take_due(now)
@@ -195,17 +219,30 @@ class Conductor:
         """Write one piece of the oldest submission; its run comes into the world with the last one."""
         if not self._unwritten:
             return []
-        run, first, events = self._unwritten.popleft()
+        key = next(iter(self._unwritten))
+        unwritten = self._unwritten.pop(key)
+        run, first = unwritten.run, unwritten.first
         names = run.graph.names[first : first + ROWS_AT_ONCE]
         if names:
-            self._insist(lambda: self._store.create_tasks(run.key, first, names))
-        if first + ROWS_AT_ONCE < len(run.graph.names):
-            self._unwritten.append((run, first + ROWS_AT_ONCE, events))
+            self._insist(lambda: self._store.create_tasks(key, first, names))
+        unwritten.first += ROWS_AT_ONCE
+        if unwritten.first < len(run.graph.names):
+            self._unwritten[key] = unwritten
             return []
-        if events:
+        if unwritten.events:
             with self.lock:
                 admit(self.world, run)
-        return events
+        return unwritten.events
+
+    def _kept_for_later(self, event: Event) -> bool:
+        """Whether it is a wish for a run that is not in the world yet; then it comes with the run."""
+        if not self._unwritten or not isinstance(event, (ShutdownRequested, SettingsRequested, RerunRequested)):
+            return False
+        unwritten = self._unwritten.get(event.run)
+        if unwritten is None or not unwritten.events:
+            return False
+        unwritten.events.append(event)
+        return True
 
     # ------------------------------------------------------------------------------------------------------- commit
 
@@ -220,18 +257,19 @@ class Conductor:
             except StoreUnavailable as error:
                 self._unavailable(error)
             # What raised may have happened, and nothing on the old connection can be trusted.
-            position = self._insist(self._store.position, reopen=True)
+            position = self._insist(self._store.position, after_failure=True)
             if position.sequence == expected:
                 break
             if position.sequence != expected - 1:
                 raise StoreCorrupt(f"the store is at commit {position.sequence}, this engine at {expected - 1}")
-        self.store_error = ""
+        self._available()
         self.commits += 1
         self.commit_seconds = self._clock.monotonic() - began
         return StorePosition(self.position.id, self.position.epoch, expected)
 
-    def _insist(self, call: Callable[[], T], *, reopen: bool = False) -> T:
-        """Call until the store answers."""
+    def _insist(self, call: Callable[[], T], *, after_failure: bool = False) -> T:
+        """Call until the store answers. `after_failure`: only to learn what became of a write, which is still to do."""
+        reopen = after_failure
         while True:
             try:
                 if reopen:
@@ -241,14 +279,21 @@ class Conductor:
                 self._unavailable(error)
                 reopen = True
             else:
-                self.store_error = ""
+                if not after_failure:
+                    self._available()
                 return answer
 
     def _unavailable(self, error: StoreUnavailable) -> None:
-        if not self.store_error:
-            logger.error("the store can not be written; nothing is started until it can: %s", error)
+        again = bool(self.store_error)
+        if not again:
+            logger.error("the store can not be used; nothing is started until it can: %s", error)
         self.store_error = str(error) or type(error).__name__
-        self._pause(0.0 if isinstance(error, CommitUnknown) else 0.5)
+        self._pause(0.0 if isinstance(error, CommitUnknown) and not again else 0.5)
+
+    def _available(self) -> None:
+        if self.store_error:
+            logger.info("the store can be used again")
+            self.store_error = ""
 
     # ---------------------------------------------------------------------------------------------------------- act
 

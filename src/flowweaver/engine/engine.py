@@ -151,13 +151,11 @@ class Engine:
         self._inbox.put(DrainRequested())
 
     def forget(self, key: int) -> None:
-        """Delete a finished run and all that belongs to it; one that is active or not there stays as it is."""
+        """Delete a finished run and all that belongs to it; one that is active or not there stays as it is.
 
-        def forget() -> None:
-            if key not in self._conductor.world.runs:
-                self._store.delete_run(key)
-
-        self._call(forget)
+        Raises `StoreUnavailable` where the store can not be written now; ask again later then.
+        """
+        self._call(lambda: self._conductor.forget(key))
 
     def add_listener(self, listener: Listener) -> None:
         """Have `listener` called after each commit, on the engine's thread. Before `start`, to miss nothing."""
@@ -232,6 +230,8 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------- inside
 
     def _call(self, call: Callable[[], Any]) -> Any:
+        if threading.current_thread() is self._thread:
+            raise InternalError("this is the engine's own thread, which can not wait for itself: ask from another one")
         answer: Future[Any] = Future()
         self._inbox.put(_Call(call, answer))
         while True:

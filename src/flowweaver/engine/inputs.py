@@ -1,25 +1,23 @@
 """What an attempt may know of the tasks that it depends on.
 
-A result stays in memory, encoded, until the last task that reads it has finished; one that is not there is read from
-the store. Every consumer decodes its own copy.
+A result stays in memory, encoded, until the last task that reads it has finished, as long as all of them together are
+not too large; one that is not there is read from the store. Every consumer decodes its own copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.state import RunState
 from flowweaver.ports import Dependency
 
+KEPT_BYTES = 64 << 20
+"""Results of all runs together: a wide run of large results must not fill the memory while its last task waits."""
 
-class Results(Protocol):
-    """Where results are read that are not in memory."""
-
-    def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
-        """The results that are there, of the tasks at these positions."""
+ReadResults = Callable[[int, Sequence[int]], Mapping[int, bytes]]
+"""As `ports.Store.read_results`."""
 
 
 @dataclass(slots=True)
@@ -31,15 +29,20 @@ class _Kept:
 class Inputs:
     """The results of unfinished runs that somebody will still read."""
 
-    def __init__(self, store: Results) -> None:
-        self._store = store
+    def __init__(self, read: ReadResults) -> None:
+        """`read` is asked for results that are not in memory."""
+        self.bytes = 0  # of all that is kept
+        self._stored = read
         self._kept: dict[int, dict[int, _Kept]] = {}
 
     def keep(self, run: RunState, task: int, result: bytes) -> None:
-        """A task has a result; it is kept for those of its dependants that have not finished."""
+        """A task has a result; it is kept for those of its dependants that have not finished, if there is room."""
+        if self.bytes + len(result) > KEPT_BYTES:
+            return
         readers = sum(not run.tasks[reader].phase.finished for reader in run.graph.dependants[task])
         if readers:
             self._kept.setdefault(run.key, {})[task] = _Kept(result, readers)
+            self.bytes += len(result)
 
     def finished(self, run: RunState, task: int) -> None:
         """A task has finished: results that only it was going to read can go."""
@@ -47,14 +50,15 @@ class Inputs:
         if not kept:
             return
         for wanted in run.graph.dependencies[task]:
-            if (result := kept.get(wanted)) is not None:
-                result.readers -= 1
-                if not result.readers:
+            if (entry := kept.get(wanted)) is not None:
+                entry.readers -= 1
+                if not entry.readers:
                     del kept[wanted]
+                    self.bytes -= len(entry.result)
 
     def forget(self, run: int) -> None:
         """The run is over."""
-        self._kept.pop(run, None)
+        self.bytes -= sum(len(entry.result) for entry in self._kept.pop(run, {}).values())
 
     def of(self, run: RunState, task: int) -> Mapping[str, Dependency]:
         """What an attempt of that task may know, by task name."""
@@ -79,7 +83,7 @@ class Inputs:
         missing = [
             position for position in wanted if position not in kept and run.tasks[position].phase is TaskPhase.COMPLETED
         ]
-        found = self._store.read_results(run.key, missing) if missing else {}
+        found = self._stored(run.key, missing) if missing else {}
         for position, result in found.items():
             self.keep(run, position, result)
-        return found | {position: kept[position].result for position in wanted if position in kept}
+        return {**found, **{position: kept[position].result for position in wanted if position in kept}}

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _numbers = itertools.count(1)
 _UNWANTED = Failed(reason=Reason.TERMINATED, message="stopped before its body was started", error_type="Cancelled")
+_NO_THREAD = Failed(message="the system gives no thread to run this in: look at its limits on processes and memory")
 
 
 class _Job:
@@ -45,7 +46,8 @@ class ThreadedExecutor:
     """Runs attempts in `workers` daemon threads, made when the first attempt comes. Implements `ports.Executor`.
 
     `run` gives an attempt's outcome; whatever it raises, `SystemExit` and the like too, is that attempt's failure.
-    `ended` is called exactly once for each attempt, on the thread that ran it.
+    `ended` is called exactly once for each attempt, on the thread that ran it. With no thread to be had at all, an
+    attempt fails; with fewer than `workers` it waits for one.
     """
 
     def __init__(self, run: Callable[[Attempt], Outcome], workers: int, clock: Clock) -> None:
@@ -71,7 +73,10 @@ class ThreadedExecutor:
                 raise InternalError(f"attempt {attempt.id} was started twice")
             self._jobs[attempt.id] = job
             self._fill()
-            self._queue.put(job)
+            if self._threads:
+                self._queue.put(job)
+                return
+        self._end(job, _NO_THREAD)
 
     def abandon(self, attempt: AttemptId) -> None:
         """Ask that attempt to stop and give its place to a new thread. One that has ended already is no error."""
@@ -113,7 +118,7 @@ class ThreadedExecutor:
             thread = threading.Thread(target=self._work, name=f"flowweaver-worker-{next(_numbers)}", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the system gives no more threads now; the next start or abandon tries again
+            except RuntimeError:  # the system gives no more threads now; it is tried again whenever an attempt ends
                 log.warning("no thread could be made for a worker; %d are at work", len(self._threads) - self._lost)
                 return
             self._threads.add(thread)
@@ -147,6 +152,7 @@ class ThreadedExecutor:
         with self._lock:
             del self._jobs[job.attempt.id]
             lost = job.lost
+            self._fill()
         try:
             job.ended(AttemptEnded(job.attempt.id, outcome, self._clock.now(), random.random()))  # noqa: S311 - jitter
         except Exception:
