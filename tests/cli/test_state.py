@@ -241,3 +241,23 @@ def await_text(process, text: str) -> None:
         if text in line:
             return
     raise AssertionError(f"the command ended without saying {text!r}: {process.stderr.read()}")
+
+
+def test_a_call_that_goes_on_with_an_interrupted_repetition_ends_with_it(flowweaver, start, manifest, folder):
+    file = manifest(
+        """
+- name: picky
+  shell: {script: 'echo picky >>journal; test -e wanted || exit 1; until test -e go; do sleep 0.05; done'}
+"""
+    )
+    assert flowweaver("run", file, "--state", "state.db").returncode == 1
+    (folder / "wanted").touch()
+    second = start("run", file, "--state", "state.db")
+    await_line(folder, "picky", times=2)
+    second.send_signal(signal.SIGKILL)
+    second.communicate()
+    (folder / "go").touch()
+
+    third = flowweaver("run", file, "--state", "state.db")
+
+    assert (third.returncode, journal(folder)) == (0, ["picky"] * 3)

@@ -74,7 +74,7 @@ class Session:
         return snapshot, number
 
     def _begin(self, key: int, before: RunSnapshot | None) -> str:
-        """Say what is about to happen; gives the token of the rerun that has been asked for, if one has."""
+        """Say what is about to happen; gives the token of the rerun that is asked for or under way, if one is."""
         if before is None:
             return ""
         shown = [state for task, state in zip(before.plan.tasks, before.tasks, strict=True) if not task.internal]
@@ -95,7 +95,7 @@ class Session:
                 self._progress.say(
                     f"{self.name.workflow} goes on from {self._state}: {completed} of {len(shown)} tasks are kept"
                 )
-                return ""
+                return before.head.rerun_token
 
     def _follow(self, key: int, token: str) -> int:
         """Print until the run has ended, or until a signal's wish has been met; gives that signal's number or 0."""
