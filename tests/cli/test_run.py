@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -242,3 +243,17 @@ def test_the_version_is_printed(flowweaver):
     result = flowweaver("--version")
 
     assert (result.returncode, result.stdout) == (0, "flowweaver 0.3.2\n")
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [("9999-12-31T23:59:59-12:00", "until later"), ("2999-06-01T12:00:00Z", "until 2999-06-01")],
+    ids=["beyond-the-calendar", "another-day"],
+)
+def test_a_wait_says_when_it_ends_however_far_away_that_is(until, said, start, manifest):
+    command = start("run", manifest(f'- name: long\n  wait: {{until: "{until}"}}'), PYTHONUNBUFFERED="1")
+    lines = iter(command.stdout.readline, "")
+    assert said in next(line for line in lines if "Waiting" in line)
+    command.send_signal(signal.SIGINT)
+    command.communicate(timeout=60)
+    assert command.returncode == 130

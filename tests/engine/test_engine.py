@@ -20,10 +20,10 @@ import pytest
 from flowweaver.core.events import Completed, Failed, RerunRequested, Shutdown, ShutdownRequested
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
-from flowweaver.errors import GraphError, InternalError
+from flowweaver.errors import CommitUnknown, GraphError, InternalError, StoreUnavailable
 from flowweaver.executors import ThreadedExecutor
 from flowweaver.ports import RunName, RunNotice
-from flowweaver.stores import SQLiteStore
+from flowweaver.stores import MemoryStore, SQLiteStore
 from flowweaver.testing.stores_disk import Disk, Effect
 from tests.engine.conftest import task
 
@@ -367,3 +367,60 @@ def test_a_listener_that_submits_is_told_so_instead_of_waiting_for_itself(tmp_pa
         engine.wait(engine.submit(RunName("w"), RunPlan(tasks=(task("a"),))), LONG)
         until(lambda: told)
     assert "the engine's own thread" in told[0]
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("database or disk is full"), CommitUnknown("disk I/O error")], ids=["full", "ambiguous"]
+)
+def test_an_engine_can_be_stopped_while_its_store_can_not_be_written(error):
+    class Unwritable(MemoryStore):
+        full = False
+
+        def commit(self, changes, processes=()):
+            if self.full:
+                raise error
+            super().commit(changes, processes)
+
+    store, clock, entered = Unwritable(), SystemClock(), threading.Event()
+
+    def run(attempt):
+        entered.set()
+        attempt.cancellation.wait(LONG)
+        return Completed()
+
+    executor = ThreadedExecutor(run, 2, clock)
+    engine = Engine(store=store, executor=executor, clock=clock, workers=2).start()
+    key = engine.submit(RunName("w"), RunPlan(tasks=(task("a"),)))
+    assert entered.wait(LONG)
+    store.full = True
+    engine.request(ShutdownRequested(key, Shutdown.TERMINATE))
+    until(lambda: engine.health().store_error)
+    assert not engine.health().accepting
+    engine.stop()  # hangs here where it waits for the store
+    executor.close()
+    assert "stopped while the store could not be written" in engine.health().failure
+    assert store.read_run(key).tasks[0].phase == "running"  # the next start takes it up
+
+
+def test_a_submitter_is_told_when_the_engine_stops_before_the_store_can_be_written():
+    class Unwritable(MemoryStore):
+        def create_run(self, name, plan, head):
+            raise StoreUnavailable("database or disk is full")
+
+    clock, told = SystemClock(), []
+    executor = ThreadedExecutor(total, 1, clock)
+    engine = Engine(store=Unwritable(), executor=executor, clock=clock, workers=1).start()
+
+    def submit():
+        try:
+            engine.submit(RunName("w"), RunPlan(tasks=(task("a"),)))
+        except StoreUnavailable as error:
+            told.append(str(error))
+
+    submitter = threading.Thread(target=submit)
+    submitter.start()
+    until(lambda: engine.health().store_error)
+    engine.stop()
+    submitter.join(LONG)
+    executor.close()
+    assert "database or disk is full" in told[0]

@@ -121,14 +121,25 @@ def _clock(at: float | None) -> str:
     return (datetime.fromtimestamp(at) if at is not None else datetime.now()).strftime("%H:%M:%S")  # noqa: DTZ005,DTZ006 - the reader's own clock
 
 
+def _due(at: float | None) -> str:
+    """The time of day, with the date where that is not today."""
+    if at is None:
+        return "later"
+    try:
+        due = datetime.fromtimestamp(at)  # noqa: DTZ006 - the reader's own clock
+    except (ValueError, OverflowError):  # after the year 9999
+        return "later"
+    today = datetime.now().date()  # noqa: DTZ005 - the reader's own clock
+    return due.strftime("%H:%M:%S" if due.date() == today else "%Y-%m-%d %H:%M:%S")
+
+
 def _story(state: TaskState) -> str:
     match state.phase:
         case TaskPhase.COMPLETED:
             tries = f", attempt {state.attempts}" if state.attempts > 1 else ""
             return f"in {_duration(state.started_at, state.finished_at)}{tries}"
         case TaskPhase.WAITING:
-            due = datetime.fromtimestamp(state.not_before).strftime("%H:%M:%S") if state.not_before else "later"  # noqa: DTZ006 - the reader's own clock
-            return f"until {due}" + (f" ({_reason(state)})" if state.message else "")
+            return f"until {_due(state.not_before)}" + (f" ({_reason(state)})" if state.message else "")
         case _:
             return _reason(state)
 
