@@ -9,8 +9,9 @@ the same code runs in the engine, in a simulator and under a property test.
     state     where a run stands
     events    what has happened, or is asked for
     changes   what follows: rows to commit, then attempts to start
-    decide    (state, events, now) -> changes
+    decide    (state, events, now) -> changes: the order within a batch, and who gets a free worker
+    drafts    what happens to one run
+    backoff   how long a retry waits
     apply     changes -> state, once they are committed
-    recover   what a restart makes of what was running
     invariants what is true between any two turns
 """

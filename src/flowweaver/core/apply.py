@@ -41,7 +41,7 @@ def open_run(
         running=sum(state.phase is TaskPhase.RUNNING for state in states),
         unfinished=sum(not state.phase.finished for state in states),
     )
-    if not run.closed:
+    if not run.head.closed:
         run.ready.extend(_ready(graph, states, unmet))
     return run
 
@@ -86,7 +86,7 @@ def apply(world: World, changes: Changes) -> None:
     world.draining = world.draining or changes.draining
     served = {attempt.run for attempt, _ in changes.started}
     for key, run in touched.items():
-        if run.closed:
+        if run.head.closed:
             run.ready.clear()
         _rotate(world, run, served=key in served)
 

@@ -62,18 +62,9 @@ class RunDraft:
         return self.task(task).crashes >= QUARANTINE_AT
 
     @property
-    def closed(self) -> bool:
-        """No attempt may start any more."""
-        head = self.head
-        return head.failed_fast or head.shutdown is not None or head.phase.finished
-
-    @property
     def startable(self) -> bool:
         """An attempt could start now if there were a free worker."""
-        head = self.head
-        if head.suspended or self.closed or not (self._new_ready or self.run.ready):
-            return False
-        return head.parallelism is None or self.running < head.parallelism
+        return bool(self._new_ready or self.run.ready) and self.head.has_room(self.running)
 
     # ------------------------------------------------------------------------------------------------- attempts end
 
@@ -305,7 +296,7 @@ class RunDraft:
         """One more failure of a task: another attempt after a delay where the policy has one left, else its end."""
         plan = self.run.plan.tasks[task]
         failures = self.task(task).failures + 1
-        if failure.retryable and failures <= plan.retry.limit and not self.closed:
+        if failure.retryable and failures <= plan.retry.limit and not self.head.closed:
             self._step(
                 task,
                 Step.RETRY,
@@ -334,7 +325,7 @@ class RunDraft:
         if plan.allow_failure:
             return
         self._note_failure(failure.reason, f'task "{plan.name}" failed: {failure.message}')
-        if self.run.plan.failure_policy is FailurePolicy.FAIL_FAST and not self.closed:
+        if self.run.plan.failure_policy is FailurePolicy.FAIL_FAST and not self.head.closed:
             self.head = replace(self.head, failed_fast=True)
             self._cancel_unstarted(Reason.FAIL_FAST)
 
@@ -344,7 +335,7 @@ class RunDraft:
             self.head = replace(self.head, reason=reason, message=message)
 
     def _defer(self, task: int, until: float) -> None:
-        if self.closed:
+        if self.head.closed:
             self._cancel(task, self._closing_reason())
         elif until <= self.now:
             self._complete(task, self.now)
@@ -366,7 +357,7 @@ class RunDraft:
         self._fail(task, Failed(reason=Reason.INTERRUPTED, message=message), self.now, **fields)
 
     def _interrupted(self, task: int, **fields: Any) -> None:
-        if self.closed:
+        if self.head.closed:
             self._cancel(task, self._closing_reason())
             return
         self._step(task, Step.INTERRUPT, **fields)
@@ -411,7 +402,7 @@ class RunDraft:
         return iter([(task, state) for task, state in states if state.phase is phase])
 
     def _make_ready(self, task: int) -> None:
-        if not self.closed:
+        if not self.head.closed:
             self._new_ready.append(task)
 
     def _finish(self, task: int) -> None:

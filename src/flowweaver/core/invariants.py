@@ -39,7 +39,7 @@ def _of_run(run: RunState) -> Iterator[str]:
         yield f"{name} is {run.head.phase} with {unfinished} unfinished tasks"
     for task in range(len(run.tasks)):
         yield from _of_task(run, task, name)
-    if not run.closed:
+    if not run.head.closed:
         ready = {t for t, phase in enumerate(phases) if phase is TaskPhase.PENDING and not run.unmet[t]}
         if ready != set(run.ready) or len(ready) != len(run.ready):
             yield f"{name} has ready {sorted(run.ready)}, should have {sorted(ready)}"

@@ -51,6 +51,17 @@ class RunHead:
     parallelism: int | None = None
     rerun_token: str = ""  # the newest one that was carried out
 
+    @property
+    def closed(self) -> bool:
+        """No attempt may start any more, whatever is ready."""
+        return self.failed_fast or self.shutdown is not None or self.phase.finished
+
+    def has_room(self, running: int) -> bool:
+        """Whether the run allows one more attempt beside so many."""
+        if self.suspended or self.closed:
+            return False
+        return self.parallelism is None or running < self.parallelism
+
 
 @dataclass(slots=True)
 class RunState:
@@ -70,18 +81,9 @@ class RunState:
     unfinished: int = 0
 
     @property
-    def closed(self) -> bool:
-        """No attempt may start any more, whatever is ready."""
-        head = self.head
-        return head.phase.finished or head.shutdown is not None or head.failed_fast
-
-    @property
     def startable(self) -> bool:
         """An attempt could start now if there were a free worker."""
-        head = self.head
-        if not self.ready or head.suspended or self.closed:
-            return False
-        return head.parallelism is None or self.running < head.parallelism
+        return bool(self.ready) and self.head.has_room(self.running)
 
 
 @dataclass(slots=True)
