@@ -113,9 +113,6 @@ class Store(Protocol):
     def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
         """Every run without its plan and tasks, oldest first."""
 
-    def newest_run(self, workflow: str) -> StoredRun | None:
-        """The run of that workflow that was created last."""
-
     def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """The results that are there, of the tasks at these positions."""
 

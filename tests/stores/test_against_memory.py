@@ -66,7 +66,7 @@ class TwoStores(RuleBasedStateMachine):
         self.memory = MemoryStore()
         self.file = self.opened()
         self.runs = []
-        self.created = 0
+        self.names = []
 
     def opened(self):
         return SQLiteStore(Path(self.folder.name) / "state.db", clock=ManualClock(), vfs=self.disk.name)
@@ -79,8 +79,8 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(workflow=st.sampled_from("vw"), head=heads)
     def create(self, workflow, head):
-        self.created += 1
-        name = RunName(workflow, str(self.created))
+        name = RunName(workflow, str(len(self.names)))
+        self.names.append(name)
         self.runs.append(self.file.create_run(name, PLAN, head))
         assert self.memory.create_run(name, PLAN, head) == self.runs[-1]
 
@@ -164,7 +164,8 @@ class TwoStores(RuleBasedStateMachine):
         assert (ours.epoch, ours.sequence) == (theirs.epoch, theirs.sequence)
         assert list(self.file.list_runs()) == list(self.memory.list_runs())
         assert list(self.file.unfinished_runs()) == list(self.memory.unfinished_runs())
-        assert [self.file.newest_run(name) for name in "vw"] == [self.memory.newest_run(name) for name in "vw"]
+        for name in self.names:
+            assert self.file.find_run(name) == self.memory.find_run(name)
         by_attempt = {child.attempt: child for child in self.memory.read_processes()}
         assert {child.attempt: child for child in self.file.read_processes()} == by_attempt
         for run in self.runs:

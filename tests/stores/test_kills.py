@@ -6,7 +6,7 @@ from flowweaver.ports import RunName
 
 COMMIT_FOR_EVER = """
 store = SQLiteStore(path, clock=ManualClock())
-found = store.newest_run("w")
+found = store.find_run(RunName("w"))
 key = found.key if found else store.create_run(RunName("w"), plan_of("a"), RunHead())
 while True:
     number = store.position().sequence + 1
@@ -24,7 +24,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(start_program, op
         acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
         process.wait()
         store = open_store()
-        found = store.newest_run("w")
+        found = store.find_run(RunName("w"))
         assert store.position().sequence in {acknowledged, acknowledged + 1}
         assert found is not None
         assert found.head.priority == store.position().sequence
@@ -57,7 +57,7 @@ for operation in ("write", "sync", "truncate"):
             nth = 1
             while killed_at(at := f"{path}-{operation}-{file}-{effect.name}-{nth}", operation, file, effect, nth):
                 store = SQLiteStore(at, clock=ManualClock())
-                sequence, found = store.position().sequence, store.newest_run("w")
+                sequence, found = store.position().sequence, store.find_run(RunName("w"))
                 assert (found.head.priority if found else 0) == sequence, (at, sequence, found)
                 store.create_run(RunName("v"), plan_of("a"), RunHead())
                 store.close()

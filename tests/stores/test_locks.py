@@ -100,7 +100,7 @@ def test_a_forked_child_can_neither_use_nor_open_nor_spoil_the_store(open_store,
     assert "is held by pid " in locked
     store = open_store()
     assert store.position().sequence == 1
-    found = store.newest_run("w")
+    found = store.find_run(RunName("w"))
     assert found is not None
     assert found.head.priority == 1
 

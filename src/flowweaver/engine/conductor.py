@@ -126,12 +126,10 @@ class Conductor:
             priority=plan.priority,
             parallelism=plan.parallelism,
         )
-        plan.graph()  # nothing is recorded of a plan that is no DAG
-        key = self._create(name, plan, head)
-        run = open_run(key=key, name=name, plan=plan, head=head)
-        self.names[name] = key
-        self._unwritten[key] = _Unwritten(run, events=[RunAdmitted(key)])
-        return key
+        run = open_run(key=0, name=name, plan=plan, head=head)  # first, so that nothing is recorded of what is no DAG
+        run.key = self.names[name] = self._create(name, plan, head)
+        self._unwritten[run.key] = _Unwritten(run, events=[RunAdmitted(run.key)])
+        return run.key
 
     def forget(self, run: int) -> None:
         """Delete a run and all that belongs to it; one that is active or not there stays as it is."""

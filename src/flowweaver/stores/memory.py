@@ -120,13 +120,6 @@ class MemoryStore:
             found = [(run, kept.name, kept.head) for run, kept in self._runs.items()]
         yield from found
 
-    def newest_run(self, workflow: str) -> StoredRun | None:
-        """See `ports.Store`."""
-        with self._open():
-            wanted = storable_name(RunName(workflow)).workflow
-            runs = [run for run, kept in self._runs.items() if kept.name.workflow == wanted]
-            return self.read_run(runs[-1]) if runs else None
-
     def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """See `ports.Store`."""
         with self._open():

@@ -178,11 +178,6 @@ class SQLiteStore:
                 after, name, head = rows.head_of(row)
                 yield after, name, head
 
-    def newest_run(self, workflow: str) -> StoredRun | None:
-        """See `ports.Store`."""
-        run = self._rows("newest_run", (storable(workflow),))[0][0]
-        return None if run is None else self._read_run(run)
-
     def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """See `ports.Store`."""
         self._check_owner()

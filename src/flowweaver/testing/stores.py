@@ -121,7 +121,6 @@ class StoreContract(ABC):
         stored = store.read_run(key)
         assert (stored.key, stored.name, stored.plan, stored.head) == (key, name, rich_plan(), RICH_HEAD)
         assert store.find_run(name) == stored
-        assert store.newest_run(name.workflow) == stored
         assert list(store.list_runs()) == [(key, name, RICH_HEAD)]
         assert self.restarted(store, tmp_path).read_run(key) == stored
 
@@ -145,17 +144,8 @@ class StoreContract(ABC):
         store = self.opened(tmp_path)
         with _raises(KeyError):
             store.read_run(1)
-        assert store.newest_run("w") is None
+        assert store.find_run(RunName("w")) is None
         assert store.read_results(1, [0]) == {}
-
-    def test_the_newest_run_is_the_one_that_was_created_last(self, tmp_path: Path) -> None:
-        store = self.opened(tmp_path)
-        first = store.create_run(RunName("w", "z", 9), plan_of("a"), RunHead(created_at=9.0))
-        last = store.create_run(RunName("w", "a", 1), plan_of("a"), finished(RunHead(created_at=1.0)))
-        store.create_run(RunName("v"), plan_of("a"), RunHead())
-        assert _key(store, "w") == last
-        store.delete_run(last)
-        assert _key(store, "w") == first
 
     def test_unfinished_runs_are_given_oldest_first(self, tmp_path: Path) -> None:
         store = self.opened(tmp_path)
@@ -302,7 +292,6 @@ class StoreContract(ABC):
         stored = store.find_run(name)
         assert stored is not None
         assert stored.name == RunName(mended, mended)
-        assert store.newest_run(lone) == stored
         assert stored.head == replace(RunHead(), reason=mended, message=mended, rerun_token=mended)
         assert stored.tasks[0] == replace(COMPLETED, reason=mended, message=mended, error_type=mended)
         assert store.position().sequence == 1
@@ -445,11 +434,6 @@ class StoreContract(ABC):
             reader.join()
         assert torn == []
         assert all(reads)
-
-
-def _key(store: Store, workflow: str) -> int | None:
-    stored = store.newest_run(workflow)
-    return stored.key if stored else None
 
 
 @contextmanager

@@ -19,9 +19,6 @@ DELETE FROM runs WHERE key = ?;
 -- name: find_run
 SELECT key FROM runs WHERE workflow = ? AND run_id = ? AND generation = ?;
 
--- name: newest_run
-SELECT max(key) FROM runs WHERE workflow = ?;
-
 -- name: unfinished_runs
 SELECT key FROM runs WHERE phase IN ('pending', 'running', 'suspended') ORDER BY key;
 
