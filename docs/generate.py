@@ -99,10 +99,12 @@ def metrics() -> str:
     from unittest.mock import MagicMock
 
     from flowweaver.operator.service import Operator
+    from flowweaver.stores import SQLiteStore
     from flowweaver.telemetry.metrics import Metrics
 
     found = Metrics()
-    Operator._add_gauges(MagicMock(_metrics=found))  # noqa: SLF001 - it adds gauges and reads none of them
+    stand_in = MagicMock(_metrics=found, _store=MagicMock(spec=SQLiteStore))
+    Operator._add_gauges(stand_in)  # noqa: SLF001 - what they would read is of no interest, only that they are there
     lines = ["| metric | labels | type | meaning |", "|---|---|---|---|"]
     for collector in list(found.registry._collector_to_names):  # noqa: SLF001 - nobody else tells labels without values
         labels: tuple[str, ...] | None = getattr(collector, "_labelnames", None)
