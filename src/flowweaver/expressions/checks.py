@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -39,6 +39,23 @@ class Finding:
     kind: Kind = Kind.EXPRESSION
 
 
+class Suggestions:
+    """What may have been meant by names that are not there, for the first of them: comparing one with a thousand others
+    takes up to a quarter of a second, and a manifest has room for many thousands.
+    """
+
+    def __init__(self, at_most: int = 10) -> None:
+        self._left = at_most
+
+    def nearest(self, name: str, known: AbstractSet[str]) -> str:
+        """`: did you mean "…"?` where there is a similar name, else nothing."""
+        if self._left <= 0:
+            return ""
+        self._left -= 1
+        close = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
+        return f': did you mean "{close[0]}"?' if close else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
     """What is in scope in a field. `tasks` or `params` None: not known, so not checked."""
@@ -46,6 +63,7 @@ class Names:
     roots: AbstractSet[str] = frozenset({"params", "tasks", "workflow"})
     tasks: AbstractSet[str] | None = None
     params: AbstractSet[str] | None = None
+    suggestions: Suggestions = field(default_factory=Suggestions)
 
 
 def references(value: Any) -> frozenset[str]:
@@ -130,15 +148,16 @@ def _check_task(read: Read, names: Names) -> tuple[Kind, str] | None:
         return Kind.EXPRESSION, _WRITE_OUT
     name = read.steps[0]
     if names.tasks is not None and name not in names.tasks:
-        return Kind.TASK, f'there is no task "{name}"{_nearest_task(name, names.tasks)}'
+        return Kind.TASK, f'there is no task "{name}"{_nearest_task(name, names)}'
     return _check_field("tasks." + name, read.steps[1:], TASK_FIELDS)
 
 
-def _nearest_task(name: str, tasks: AbstractSet[str]) -> str:
+def _nearest_task(name: str, names: Names) -> str:
+    tasks = names.tasks or frozenset()
     dashed = sorted(task for task in tasks if task.startswith(name + "-"))
     if dashed:
         return f': a name with a dash is written tasks["{dashed[0]}"]'
-    return nearest(name, tasks)
+    return names.suggestions.nearest(name, tasks)
 
 
 def _check_param(read: Read, names: Names) -> tuple[Kind, str] | None:
@@ -147,19 +166,13 @@ def _check_param(read: Read, names: Names) -> tuple[Kind, str] | None:
     name = read.steps[0]
     if name in names.params:
         return None
-    return Kind.EXPRESSION, f'there is no param "{name}"{nearest(str(name), names.params)}'
+    return Kind.EXPRESSION, f'there is no param "{name}"{names.suggestions.nearest(str(name), names.params)}'
 
 
 def _check_field(owner: str, steps: tuple[str | int, ...], fields: tuple[str, ...]) -> tuple[Kind, str] | None:
     if not steps or steps[0] in fields:
         return None
     return Kind.EXPRESSION, f'{owner} has no "{steps[0]}": it has {", ".join(fields)}'
-
-
-def nearest(name: str, known: AbstractSet[str] | Mapping[str, Any]) -> str:
-    """`: did you mean "…"?` where there is a similar name, else nothing."""
-    close = difflib.get_close_matches(name[:80], sorted(known), n=1, cutoff=0.6)
-    return f': did you mean "{close[0]}"?' if close else ""
 
 
 def _texts(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:

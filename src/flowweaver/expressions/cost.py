@@ -8,8 +8,10 @@ reach are worked out from the tree and from the sizes of what it reads; what cou
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection as Items
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowweaver.errors import ExpressionError
@@ -21,41 +23,81 @@ ITEMS_LIMIT = 1000
 BYTES_LIMIT = 64 * 1024 * 1024
 """So much may be read and made on the way, by the estimate."""
 
+_LEVELS = 4  # as in tasks.a.result.rows
+_KEYS_LIMIT = 300
 _STEPS_LIMIT = 10_000  # the library's own
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The most that a value can be: bytes as a whole, items of a list or map, and what its largest item can be."""
+    """The most that a value can be: bytes as a whole, items of a list or map, and what its largest item can be; of some
+    maps, what the item of each key can be.
+    """
 
     size: int = 8
     items: int = 0
     item: Shape | None = None
+    fields: Mapping[str, Shape] | None = field(default=None, compare=False)
+
+    def at(self, key: Any) -> Shape:
+        """What the item of that key can be."""
+        if self.fields is not None and isinstance(key, str):
+            return self.fields.get(key, SCALAR)
+        return self.item or SCALAR
+
+    def covers(self, other: Shape) -> bool:
+        """Whether the other one exceeds it nowhere."""
+        if self is other:
+            return True
+        if self.size < other.size or self.items < other.items:
+            return False
+        return other.item is None or (self.item is not None and self.item.covers(other.item))
 
 
 SCALAR = Shape()
 
 
-def shape_of(value: Any) -> Shape:
-    """The shape of a JSON value; costs as much as reading it once."""
+def shape_of(value: Any, levels: int = 0) -> Shape:
+    """The shape of a JSON value; costs as much as reading it once. Maps of few keys are known by key, so many levels
+    deep.
+    """
     match value:
+        case None | int() | float():
+            return SCALAR
         case str():
             return Shape(8 + 4 * len(value) if not value.isascii() else 8 + len(value), len(value))
         case Mapping():
-            parts = [shape_of(item) for item in value.values()]
-            return Shape(_total(parts) + sum(map(len, value)), len(parts), _largest(parts))
+            if levels and len(value) <= _KEYS_LIMIT:
+                fields = {key: shape_of(item, levels - 1) for key, item in value.items()}
+                size = 8 + sum(map(len, value)) + sum(shape.size for shape in fields.values())
+                return Shape(size, len(fields), _largest(list(fields.values())), fields)
+            return _shape_of_items(value.values(), 8 + sum(map(len, value)))
         case list():
-            parts = [shape_of(item) for item in value]
-            return Shape(_total(parts), len(parts), _largest(parts))
+            return _shape_of_items(value, 8)
         case _:
             return SCALAR
 
 
-def check_cost(root: Node, variables: Mapping[str, Any]) -> None:
-    """Raise `ExpressionError` where evaluating the tree on these variables could cost too much."""
+def _shape_of_items(items: Items[Any], size: int) -> Shape:
+    # One by one: a megabyte of JSON has room for 350,000 empty lists, whose shapes together would take far more.
+    largest: Shape | None = None
+    for item in items:
+        shape = shape_of(item)
+        size += shape.size
+        if largest is None or not largest.covers(shape):
+            largest = shape if largest is None or shape.covers(largest) else _largest([largest, shape])
+    return Shape(size, len(items), largest)
+
+
+def check_cost(root: Node, variables: Mapping[str, Any]) -> int:
+    """How many bytes evaluating the tree on these variables may read and make on the way, beside the variables
+    themselves; raises `ExpressionError` where it is too much.
+    """
     if _is_cheap(root):
-        return
-    _Estimate().of(root, {name: shape_of(value) for name, value in variables.items()}, 1)
+        return 0
+    estimate = _Estimate()
+    estimate.of(root, {name: shape_of(value, _LEVELS) for name, value in variables.items()}, 1)
+    return estimate.work
 
 
 def _is_cheap(node: Node) -> bool:
@@ -85,7 +127,12 @@ _COMPARISONS = frozenset(
         *("double", "bool", "type", "timestamp", "duration", "@not_strictly_false"),
     }
 )
-_CHEAP = _INDEXES | _CHOICES | _COMPARISONS | {"string"}
+_CHEAP = (_INDEXES | _CHOICES | _COMPARISONS | {"string"}) - {"matches"}
+_REPETITION = re.compile(r"(.?)\{(\d*),?(\d*)\}", re.DOTALL)
+_REPETITIONS_LIMIT = 1000  # the library's own
+_STATES_LIMIT = 10_000  # the library makes no larger ones, as it bounds their memory
+_STATES_OF_A_CLASS = 10  # such as all letters of all alphabets
+_COMPILING_BYTES = 256  # what making a state of a regular expression costs
 
 
 class _Estimate:
@@ -95,6 +142,11 @@ class _Estimate:
         self._bytes = 0
         self._squares = 0
 
+    @property
+    def work(self) -> int:
+        """Bytes, with what loops copy."""
+        return self._bytes + 8 * self._squares
+
     def of(self, node: Node, names: Mapping[str, Shape], times: int) -> Shape:
         """The shape of the node's value, its cost charged `times` times."""
         match node:
@@ -102,8 +154,8 @@ class _Estimate:
                 return shape_of(value)
             case Name(name=name):
                 return names.get(name, SCALAR)
-            case Field(operand=operand):
-                return self.of(operand, names, times).item or SCALAR
+            case Field(operand=operand, name=name):
+                return self.of(operand, names, times).at(name)
             case Collection(items=items):
                 parts = [self.of(item, names, times) for item in items]
                 return self._charged(Shape(_total(parts), len(parts), _largest(parts)), len(parts) * 16, times)
@@ -117,9 +169,14 @@ class _Estimate:
         shapes = [self.of(part, names, times) for part in parts]
         read = _total(shapes)
         if node.function in _INDEXES:
-            return shapes[0].item or SCALAR
+            key = parts[1]
+            return shapes[0].at(key.value if isinstance(key, Constant) else None)
         if node.function in _CHOICES:
             return _largest(shapes) or SCALAR
+        if node.function == "matches":
+            # Its time is linear in the text, but may be so with as many states at once as the pattern has.
+            states = _states(parts[-1], shapes[-1].size)
+            return self._charged(SCALAR, states * (read + _COMPILING_BYTES), times)
         if node.function in _COMPARISONS:
             return self._charged(SCALAR, read, times)
         made = _made(node.function, shapes)
@@ -149,6 +206,20 @@ class _Estimate:
                 f"it could read and make more than {BYTES_LIMIT // 1024**2} MiB on the way: do it in a python task"
             )
         return shape
+
+
+def _states(pattern: Node, size: int) -> int:
+    """How many states a regular expression of that size has, roughly: `x{9}` is nine times an x, and groups nest."""
+    if not isinstance(pattern, Constant) or not isinstance(pattern.value, str):
+        return min(size * _REPETITIONS_LIMIT, _STATES_LIMIT)
+    atoms, groups = 0, 1
+    for before, least, most in _REPETITION.findall(pattern.value):
+        count = max(int(least[:4] or 1), int(most[:4] or 1))
+        if before == ")":
+            groups = min(groups * count, _REPETITIONS_LIMIT)
+        else:
+            atoms += count
+    return min((size + _STATES_OF_A_CLASS * atoms) * groups, _STATES_LIMIT)
 
 
 def _made(function: str, shapes: list[Shape]) -> Shape:

@@ -21,8 +21,10 @@ from cel_expr_python.ext import ext_optional, ext_strings
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions.cost import check_cost
 from flowweaver.expressions.explaining import explain
+from flowweaver.expressions.metering import Meter
 from flowweaver.expressions.reading import Read, plain_path, reads
 from flowweaver.expressions.syntax import Tree, decode
+from flowweaver.expressions.unpacking import unpacked
 
 ROOTS = ("params", "tasks", "workflow", "error", "attempt", "response")
 """Every name that may be in scope anywhere; which of them are depends on the field."""
@@ -49,15 +51,17 @@ class Program:
     path: Read | None  # where it is a path and nothing else
     compiled: Any
 
-    def evaluate(self, variables: Mapping[str, Any]) -> Any:
+    def evaluate(self, variables: Mapping[str, Any], meter: Meter) -> Any:
         """The value as plain Python. Raises `ExpressionError` for what the language calls an error, and for what
         could cost too much.
         """
-        check_cost(self.tree.root, variables)
+        meter.read(check_cost(self.tree.root, variables))
         try:
             value = self.compiled.eval(data=dict(variables))
             failed = value.type() == cel.Type.ERROR
-            plain = str(value.value()) if failed else value.plain_value()
+            plain = str(value.value()) if failed else unpacked(value, self.tree.root)
+        except ExpressionError:
+            raise
         except Exception as exc:  # what the library raises is whatever its C++ does
             raise ExpressionError(explain(str(exc))) from exc
         if failed:

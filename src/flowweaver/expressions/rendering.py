@@ -6,7 +6,9 @@ are never templates. Nothing unresolved ever passes through as text.
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +16,16 @@ from flowweaver.errors import ExpressionError
 from flowweaver.expressions import values
 from flowweaver.expressions.explaining import no_key
 from flowweaver.expressions.language import Program, SourceError, parse_source
+from flowweaver.expressions.metering import size_of, size_of_json
 from flowweaver.expressions.reading import Read
 from flowweaver.expressions.scopes import Scope
 from flowweaver.expressions.templates import Hole, Template, parse
+
+_LARGE = 1024 * 1024
+_large = threading.Lock()
+"""Expressions on so many bytes are evaluated one after the other. Two would not be faster together, since the language
+lets no other thread run, and what one takes on the way can be many times what it reads.
+"""
 
 
 def render(value: Any, scope: Scope, path: str = "") -> Any:
@@ -94,8 +103,11 @@ def evaluate(program: Program, scope: Scope) -> Any:
     """The value of one expression as plain JSON; raises `ExpressionError`."""
     if program.path is not None:
         return _walk(program.path, scope)
-    passage = values.Passage()
-    return passage.leave(program.evaluate(passage.enter(_variables(program, scope))))
+    passage, variables = values.Passage(scope.meter), _variables(program, scope)
+    size = size_of(variables)
+    scope.meter.read(size)
+    with _large if size > _LARGE else contextlib.nullcontext():
+        return passage.leave(program.evaluate(passage.enter(variables), scope.meter))
 
 
 def _variables(program: Program, scope: Scope) -> dict[str, Any]:
@@ -142,16 +154,20 @@ def _task_of(read: Read) -> str:
 
 
 def _walk(path: Read, scope: Scope) -> Any:
-    """Follow a plain path without the language: as it stands, whatever its size, no number or text changed."""
-    steps = list(path.steps)
+    """Follow a plain path without the language: as it stands, no number or text changed."""
+    steps = path.steps
     if path.root == "tasks":
-        value: Any = scope.task(_task_of(path))
-        steps = steps[1:]
+        name, steps = _task_of(path), steps[1:]
+        if steps == ("result",) and (whole := scope.dependency(name).result) is not None:
+            scope.meter.read(len(whole))
+            scope.meter.made(size_of_json(whole))
+            return json.loads(whole)
+        value: Any = scope.task(name)
     else:
         value = scope.read(path.root)
     for step in steps:
         value = _step(value, step)
-    return copy.deepcopy(value) if path.root != "tasks" else value
+    return scope.meter.copied(value)
 
 
 def _step(value: Any, step: str | int) -> Any:

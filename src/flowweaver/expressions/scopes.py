@@ -1,39 +1,48 @@
 """What an expression may read while it is evaluated.
 
-Results of other tasks are decoded when an expression asks for them and afresh each time, so that nobody sees what
-another one did to them, and a big result that is not read costs nothing.
+Results of other tasks are decoded when an expression asks for them, and what is given is a copy, so that nobody sees
+what another one did to it, and a big result that is not read costs nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions import values
+from flowweaver.expressions.metering import Meter
 from flowweaver.ports import Attempt, Dependency
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The names and their values. `names` has all but `tasks`; build one with `scope_of`."""
+    """The names and their values. `names` has all but `tasks`; build one with `scope_of`. What reading them costs is
+    charged to `meter`, so that one scope is for one attempt.
+    """
 
     names: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Dependency] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
     def adding(self, **names: Any) -> Scope:
         """The same scope and these JSON values besides: `response`, `error`, `attempt`."""
         return replace(self, names={**self.names, **names})
 
     def task(self, name: str) -> dict[str, Any]:
-        """What `tasks.NAME` is; raises `ExpressionError` for one that the task does not depend on."""
+        """What `tasks.NAME` is, not to be changed; raises `ExpressionError` for one that the task does not depend
+        on.
+        """
+        return task_view(self.dependency(name), self.meter)
+
+    def dependency(self, name: str) -> Dependency:
+        """The task itself; raises as `task` does."""
         dependency = self.tasks.get(name)
         if dependency is None:
             raise ExpressionError(f'task "{name}" can not be read here: add it to dependsOn')
-        return task_view(dependency)
+        return dependency
 
     def read(self, root: str) -> Any:
         """The value of a name other than `tasks`; raises `ExpressionError` where it is not in scope."""
@@ -56,11 +65,11 @@ def scope_of(attempt: Attempt) -> Scope:
     return Scope({"params": run.params, "workflow": workflow}, attempt.dependencies)
 
 
-def task_view(dependency: Dependency) -> dict[str, Any]:
+def task_view(dependency: Dependency, meter: Meter) -> dict[str, Any]:
     """A finished task as expressions see it. `result` and `error` are null where there is none."""
     failed = bool(dependency.error_type or dependency.message) and dependency.phase != "Completed"
     return {
-        "result": None if dependency.result is None else json.loads(dependency.result),
+        "result": None if dependency.result is None else meter.decoded(dependency.result),
         "phase": dependency.phase,
         "error": {"type": dependency.error_type, "message": dependency.message} if failed else None,
         "attempts": dependency.attempts,

@@ -14,10 +14,12 @@ from flowweaver.errors import ExpressionError
 LENGTH_LIMIT = 4096
 """Characters of one expression. What needs more is a `python` task."""
 
+# What opens three quotes is closed by three: were one tried instead, each opening would be looked after to the end.
 _STRING = re.compile(
     r"""
-    [bB]?[rR][bB]?(?: \"{3}.*?\"{3} | '{3}.*?'{3} | "[^"\n]*" | '[^'\n]*' )       # raw: a backslash escapes nothing
-    | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3} | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
+    [bB]?[rR][bB]?(?: \"{3}.*?\"{3} | '{3}.*?'{3} | "(?!"")[^"\n]*" | '(?!'')[^'\n]*' )     # raw: no escapes
+    | \"{3}(?:\\.|[^\\])*?\"{3} | '{3}(?:\\.|[^\\])*?'{3}
+    | "(?!"")(?:\\.|[^"\\\n])*" | '(?!'')(?:\\.|[^'\\\n])*'
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -121,6 +123,10 @@ def _closing(text: str, opened: int) -> int:
             position = skipped.end()
             continue
         character = text[position]
+        if character in "\"'":
+            raise ExpressionError(
+                f"the expression at {place(text, opened)} has a text that is not closed: add the missing {character}"
+            )
         if character == "{":
             depth += 1
         elif character == "}":

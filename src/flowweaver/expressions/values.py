@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowweaver.errors import ExpressionError
+from flowweaver.expressions.metering import Meter, size_of
 
 DEPTH_LIMIT = 100
 
@@ -24,12 +25,13 @@ _MARKED = re.compile(f"[{_NUL}{_NONCHARACTERS[0]}-{_NONCHARACTERS[-1]}]")
 
 
 class Passage:
-    """One evaluation's way in and out.
+    """One evaluation's way in and out, charged to an attempt's account.
 
     The library ends a text at its first NUL, so that a noncharacter which nothing else uses stands in for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._marked: set[str] = set()
         self._stand_in = ""
 
@@ -45,6 +47,7 @@ class Passage:
     def leave(self, value: Any) -> Any:
         """What the expression gave as plain JSON; raises `ExpressionError` for what JSON can not hold."""
         left = _leave(value, DEPTH_LIMIT)
+        self._meter.made(size_of(left))
         return _replaced(left, self._stand_in, _NUL) if self._stand_in else left
 
     def _enter(self, value: Any, depth: int) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowweaver.expressions import Names, check
-from flowweaver.expressions.checks import Kind, nearest
+from flowweaver.expressions.checks import Kind, Suggestions
 from flowweaver.manifest.allowed import allowed
 from flowweaver.manifest.choices import choices
 from flowweaver.manifest.cycles import cycle_problems
@@ -60,6 +60,7 @@ def meaning_of(obj: Mapping[str, Any], policy: Policy) -> Meaning:
 class _Scope:
     tasks: frozenset[str]
     params: frozenset[str]
+    suggestions: Suggestions = field(default_factory=Suggestions)
 
     def check_default(self, retry: Any, meaning: Meaning) -> None:
         """`spec.retry`: no task may be read there, because it would make every task depend on that one."""
@@ -81,7 +82,8 @@ class _Scope:
         return list(read)
 
     def _check(self, value: Any, path: str, mark: Templated, meaning: Meaning) -> list[str]:
-        findings, read = check(value, Names(roots=mark.roots, tasks=self.tasks, params=self.params), path)
+        names = Names(roots=mark.roots, tasks=self.tasks, params=self.params, suggestions=self.suggestions)
+        findings, read = check(value, names, path)
         for finding in findings:
             reason = UNKNOWN_DEPENDENCY if finding.kind is Kind.TASK else INVALID_EXPRESSION
             meaning.problems.append(Problem(reason, finding.path, finding.message))
@@ -95,15 +97,17 @@ class _Scope:
             if wanted in self.tasks:
                 known.append(wanted)
             else:
-                message = f'there is no task "{wanted[:80]}"{nearest(wanted, self.tasks)}'
+                message = f'there is no task "{wanted[:80]}"{self.suggestions.nearest(wanted, self.tasks)}'
                 meaning.problems.append(Problem(UNKNOWN_DEPENDENCY, f"{path}.dependsOn[{index}]", message))
         return known
 
 
 def _in_order(fields: Iterator[tuple[str, Any, Templated]], value: Any) -> list[tuple[str, Any, Templated]]:
     """Fields come in the models' order; a task's keys come in the user's."""
-    order = {name: position for position, name in enumerate(value)} if _is_map(value) else {}
-    return sorted(fields, key=lambda item: min((p for n, p in order.items() if item[1] is value.get(n)), default=0))
+    order: dict[int, int] = {}
+    for position, content in enumerate(value.values() if _is_map(value) else ()):
+        order.setdefault(id(content), position)
+    return sorted(fields, key=lambda item: order.get(id(item[1]), 0))
 
 
 def _duplicates(path: str, items: Any, what: str, *, also: str = "-") -> Iterator[Problem]:

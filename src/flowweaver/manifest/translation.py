@@ -40,6 +40,8 @@ _PATTERNS = {
 }
 _NAME_OF_OBJECT = "must be lower-case letters, digits, - and ., and start and end with a letter or digit"
 
+_MOST = 1000  # far more than are reported: a file has room for many thousands
+
 _KINDS = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -54,8 +56,8 @@ _KINDS = {
 
 
 def translate(error: ValidationError, obj: Mapping[str, Any]) -> list[Problem]:
-    """One problem for each finding."""
-    return [_problem(finding, obj) for finding in error.errors(include_url=False, include_input=False)]
+    """One problem for each finding, of the first thousand."""
+    return [_problem(finding, obj) for finding in error.errors(include_url=False, include_input=False)[:_MOST]]
 
 
 def path_of(steps: Iterable[str | int]) -> str:
