@@ -128,12 +128,12 @@ def test_the_default_install_runs_no_code_and_reaches_no_private_address() -> No
 WORKFLOW_RULES = [
     {"apiGroups": ["flowweaver.io"], "resources": ["workflows"], "verbs": ["get", "list", "watch", "patch", "delete"]},
     {"apiGroups": ["flowweaver.io"], "resources": ["workflows/status"], "verbs": ["patch"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
 ]
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 LEASE_RULES = [
     {**LEASES, "verbs": ["create"]},
-    {**LEASES, "resourceNames": ["flowweaver-blue"], "verbs": ["get", "patch", "update"]},
+    {**LEASES, "resourceNames": ["flowweaver-blue"], "verbs": ["get", "patch"]},
 ]
 
 

@@ -200,6 +200,24 @@ def test_a_workflow_that_vanished_while_the_operator_was_down_stops_running(
     await_true("its run is forgotten", lambda: all(line in running.get("/metrics").text for line in (none, gone)))
 
 
+def test_the_metrics_tell_the_size_of_the_state_file_and_of_its_log(
+    operator: Callable[..., Operator], kubectl: Kubectl
+) -> None:
+    running = operator()
+    kubectl.apply(workflow("sized", HELLO))
+    finish(kubectl, "sized")
+    log = running.state.with_name(f"{running.state.name}-wal")
+
+    def is_true() -> bool:
+        lines = running.get("/metrics").text.splitlines()
+        shown = {name: float(value) for name, _, value in (line.partition(" ") for line in lines) if "_store_" in name}
+        sizes = running.state.stat().st_size, log.stat().st_size
+        return (shown["flowweaver_store_database_bytes"], shown["flowweaver_store_wal_bytes"]) == sizes
+
+    await_true("they are what the files have", is_true)
+    assert running.state.stat().st_size > 0
+
+
 def test_sigterm_lets_a_running_attempt_end_and_reports_it(
     operator: Callable[..., Operator], kubectl: Kubectl, tmp_path: Path
 ) -> None:

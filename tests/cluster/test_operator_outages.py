@@ -62,6 +62,28 @@ def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
 
 
 @pytest.mark.slow
+def test_a_workflow_that_vanished_while_the_history_of_the_watch_expired_stops_running(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
+) -> None:
+    with FaultProxy(control_plane) as proxy:
+        running = operator(api=proxy.url)
+        kubectl.apply(workflow("vanished", LONG))
+        await_phase(kubectl, "vanished", "Running")
+        assert proxy.stall()
+        kubectl("patch", "fw", "vanished", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        kubectl("delete", "fw", "vanished")
+        assert proxy.expire(), "what it said of the deletion is lost"
+        kubectl.apply(workflow("after", LONG))
+        await_phase(kubectl, "after", "Running")
+        assert 'flowweaver_workflows{phase="running"} 2.0' in running.get("/metrics").text
+
+        proxy.answer(400, WATCHES)  # what kopf does not try again: a new start, and a sweep
+        proxy.drop(WATCHES)
+        one = ('flowweaver_workflows{phase="running"} 1.0', 'flowweaver_workflows{phase="cancelled"} 0.0')
+        await_true("its run is forgotten", lambda: all(line in running.get("/metrics").text for line in one))
+        assert 'flowweaver_resync_drift_total{kind="gone"} 1.0' in running.get("/metrics").text
+
+
 def test_a_watch_that_is_refused_with_410_or_500_is_started_again(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,12 @@ def wipe(operator: Operator) -> None:
         found.unlink()
 
 
+def is_stalled_by_loss(status: dict[str, Any]) -> bool:
+    return condition(status, "Stalled") == ("True", "StateLost")
+
+
 def is_lost(kubectl: Kubectl, name: str) -> bool:
-    return condition(status_of(kubectl, name), "Stalled") == ("True", "StateLost")
+    return is_stalled_by_loss(status_of(kubectl, name))
 
 
 def noting(name: str, file: Path) -> dict[str, object]:
@@ -59,6 +64,26 @@ def test_an_empty_volume_runs_nothing_again_and_a_rerun_works(
 
 
 @pytest.mark.slow
+def test_a_new_life_of_a_pod_waits_for_no_lease_of_its_last_one_also_on_an_empty_volume(
+    operator: Callable[..., Operator], kubectl: Kubectl
+) -> None:
+    running = operator()
+    first = holder(kubectl)
+    running.kill()
+    wipe(running)
+    running.start()
+    assert "another operator of this instance" not in running.output()
+    second = holder(kubectl)
+    assert first.rpartition("_")[0] == second.rpartition("_")[0] == running.environment["POD_NAME"]
+    assert first != second, "the Lease says which store its holder has"
+    assert running.terminate() == 0
+    assert holder(kubectl) == ""
+
+
+def holder(kubectl: Kubectl) -> str:
+    return str(kubectl.json("get", "lease", "flowweaver-default")["spec"].get("holderIdentity", ""))
+
+
 def test_an_administrator_may_adopt_what_another_volume_held(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:
