@@ -60,6 +60,10 @@ class Release:
         """Wait until its pod is ready."""
         self.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=180s", timeout_seconds=200)
 
+    def pod_uid(self) -> str:
+        """Which pod has its name now."""
+        return self.kubectl("get", "pod", self.pod, "-o", "jsonpath={.metadata.uid}")
+
     def read(self, query: str) -> list[list[Any]]:
         """What its store answers to a query, while the engine runs."""
         return json.loads(self.kubectl("exec", self.pod, "--", "python3", "-c", READ_STORE, query))

@@ -73,11 +73,13 @@ def test_after_the_pod_was_deleted_by_force_nothing_completed_runs_again(
     )
     before = {name for (name,) in release.read(COMPLETED.format(workflow=key))}
     assert len(before) < 100, "the pod must go in the middle"
+    killed = release.pod_uid()
     deleted_at = time.time()
     release.kubectl("delete", "pod", release.pod, "--grace-period=0", "--force", "--wait=false")
 
     status = finish(workflows, "killed")
     assert (status["phase"], status["progress"]) == ("Completed", "100/100")
+    assert release.pod_uid() != killed, "another pod has ended it"
     attempts = release.read(ATTEMPTS.format(workflow=key))
     ran = release.kubectl("exec", release.pod, "--", "cat", "/var/lib/flowweaver/killed.txt").split()
     assert {name: ran.count(name) for name in before} == dict.fromkeys(before, 1)
