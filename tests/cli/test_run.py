@@ -89,6 +89,14 @@ def test_json_output_is_the_object_with_its_status_and_nothing_else(flowweaver, 
     assert "greeting" in result.stderr
 
 
+def test_what_a_body_prints_does_not_stand_in_the_json(flowweaver, manifest):
+    noisy = "- name: noisy\n  python:\n    source: |\n      def main():\n          print('so far so good')\n"
+    result = flowweaver("run", manifest(noisy), "-o", "json")
+
+    assert json.loads(result.stdout)["status"]["phase"] == "Completed"
+    assert "so far so good" in result.stderr
+
+
 def test_yaml_output_is_the_object_with_its_status_and_nothing_else(flowweaver, manifest):
     result = flowweaver("run", manifest(FAILING), "-o", "yaml")
 

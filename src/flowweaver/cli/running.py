@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -72,12 +74,28 @@ def run(
     logging.basicConfig(level=logging.WARNING, format="flowweaver: %(message)s")
     sys.setswitchinterval(SWITCH_SECONDS)
     sys.path.append(str(Path.cwd()))  # for functions of one's own; at the end, so that nothing is hidden
+    quiet = output is not OutputFormat.TABLE
     try:
-        snapshot, number = _execute(accepted, state, workers, quiet=output is not OutputFormat.TABLE)
+        with _stdout_kept() if quiet else nullcontext():
+            snapshot, number = _execute(accepted, state, workers, quiet=quiet)
     except StoreError as error:
         raise UserError(f"--state {state}: {error}") from error
     _print_result(output, content, snapshot)
     raise typer.Exit(_exit_status(snapshot, number))
+
+
+@contextmanager
+def _stdout_kept() -> Iterator[None]:
+    """What bodies print goes to stderr meanwhile: a program that reads the result finds nothing else before it."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
