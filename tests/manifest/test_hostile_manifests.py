@@ -11,8 +11,8 @@ def test_thousands_of_unknown_tasks_are_found_with_suggestions_for_the_first_one
     missing = [f"task-of-a-pipeline-x{number}" for number in range(14)]
     found = problems(workflow(*(value(name, *missing) for name in NAMES)))
     assert len(found) == 100
-    assert found[0][1] == (
-        'spec.tasks[0].dependsOn[0]: there is no task "task-of-a-pipeline-x0": did you mean "task-of-a-pipeline-000"?'
+    assert found[0][1].startswith(
+        'spec.tasks[0].dependsOn[0]: there is no task "task-of-a-pipeline-x0": did you mean "task-of-a-pipeline-'
     )
     assert sum("did you mean" in text for _, text in found) == 10
     assert all("there is no task" in text for _, text in found)
@@ -37,3 +37,12 @@ def test_half_a_megabyte_of_quotes_is_one_problem():
 def test_twenty_thousand_unknown_fields_beside_many_expressions_are_a_hundred_problems():
     task = {"name": "a", "shell": {"command": ["${params.x}"] * 256}, **{f"field-{n}": 1 for n in range(20_000)}}
     assert len(problems(workflow(task))) == 100
+
+
+def test_a_key_of_any_length_and_content_is_shown_on_one_short_line():
+    key = "\x1b[2J\nINFO all is well\u2028" + "k" * 100_000
+    (found,) = problems(workflow({**value("a"), key: 1}))
+    assert found[0] == "UnknownField"
+    assert found[1].startswith("spec.tasks[0].\\x1b[2J\\nINFO all is well\\u2028kkk")
+    assert found[1].isprintable()
+    assert len(found[1]) < 500

@@ -42,3 +42,9 @@ def test_errors_that_say_little_are_explained(raised, words):
     failure = failure_of(raised)
     assert words in failure.message
     assert failure.error_type == type(raised).__name__
+
+
+def test_a_message_has_nothing_that_a_terminal_obeys():
+    told = "\x1b[31mred\x1b[0m\ttab\r\nnext\rlast\x1b]0;title\x07 \x9b2J\u2028end"
+    message = failure_of(ValueError(told)).message
+    assert message == "red\ttab\nnext\nlast\ufffd]0;title\ufffd \ufffd2J\ufffdend"

@@ -149,6 +149,35 @@ def test_a_process_that_dies_without_an_answer_fails_its_attempt_alone(source, w
     assert result_of(run(python("def main():\n    return 1"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("forged", "reason"),
+    [
+        ("b'[NaN]'", "ResultNotJson"),
+        ("b'1e999'", "ResultNotJson"),
+        ("b'[' * 200 + b']' * 200", "ResultNotJson"),
+        ("b'[' * 100_000 + b']' * 100_000", "TaskFailed"),
+        ("b'\"' + b'x' * 1_060_000 + b'\"'", "ResultTooLarge"),
+    ],
+    ids=["NaN", "infinity", "deep", "very deep", "large"],
+)
+def test_a_forged_result_is_held_to_what_every_result_is(forged, reason):
+    source = (
+        "import os, stat, struct\n"
+        "def main():\n"
+        "    for name in os.listdir('/proc/self/fd'):\n"
+        "        fd = int(name)\n"
+        "        try:\n"
+        "            if fd > 2 and stat.S_ISSOCK(os.fstat(fd).st_mode):\n"
+        f"                letter = b'C' + {forged}\n"
+        "                with open(os.dup(fd), 'wb') as socket:\n"
+        "                    socket.write(struct.pack('!Q', len(letter)) + letter)\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    return 'real'"
+    )
+    assert failure_of(run(python(source))).reason == reason
+
+
 @pytest.mark.parametrize("forged", ["b'\\0' * 7 + b'\\5Cnope]'", "b'\\xff' * 64", "b'\\0' * 7 + b'\\2F{'"])
 def test_what_a_body_forges_on_its_socket_is_no_answer(forged):
     source = (

@@ -97,3 +97,14 @@ def test_a_result_is_at_most_one_mebibyte_of_json():
         with pytest.raises(Refused, match="at most 1048576 bytes") as refused:
             encode_result(value)
         assert refused.value.reason == Reason.RESULT_TOO_LARGE
+
+
+TEXT = "x" * 2**20
+
+
+@pytest.mark.parametrize(
+    "value", [[TEXT] * 100_000, dict.fromkeys(map(str, range(100_000)), TEXT), TEXT * 2], ids=["list", "map", "text"]
+)
+def test_one_text_many_times_is_refused_before_it_is_written_out(value):
+    with pytest.raises(Refused, match="characters, and at most 1048576 bytes of JSON are kept"):
+        encode_result(value)

@@ -127,3 +127,26 @@ def test_every_kind_that_a_plan_can_have_has_a_runner():
 def test_a_result_is_encoded_once_and_compact():
     assert run(attempt_of("value", {"value": {"a": [1, 2]}})) == Completed(b'{"a":[1,2]}')
     assert json.loads(b'{"a":[1,2]}') == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize("value", [10**309, {"a": [1, -(10**400)]}], ids=["number", "within"])
+def test_an_output_that_would_keep_the_status_from_being_written_is_refused(value):
+    body = {"outputs": [{"name": "o", "value": "${tasks.a.result}"}]}
+    failure = failure_of(run(attempt_of("outputs", body, dependencies={"a": completed(value)})))
+    assert failure.reason == "ResultNotJson"
+    assert failure.message.startswith('outputs["o"].value holds a whole number of more than 308 digits')
+
+
+def test_ten_thousand_expressions_on_a_large_result_fail_their_task_alone():
+    body = {"value": ["${tasks.a.result}"] * 10_000}
+    failure = failure_of(run(attempt_of("value", body, dependencies={"a": completed("x" * 1_000_000)})))
+    assert failure.reason == "ExpressionError"
+    assert "give more than 32 MiB in all" in failure.message
+
+
+def test_the_expressions_of_all_fields_of_a_body_are_on_one_account():
+    outputs = [{"name": f"o{number}", "value": "${tasks.a.result}"} for number in range(100)]
+    failure = failure_of(
+        run(attempt_of("outputs", {"outputs": outputs}, dependencies={"a": completed("x" * 1_000_000)}))
+    )
+    assert "give more than 32 MiB in all" in failure.message

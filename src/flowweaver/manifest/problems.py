@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # keys of a manifest may hold what a terminal obeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +21,5 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)

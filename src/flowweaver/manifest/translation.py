@@ -42,6 +42,8 @@ _NAME_OF_OBJECT = "must be lower-case letters, digits, - and ., and start and en
 
 _MOST = 1000  # far more than are reported: a file has room for many thousands
 
+_LONGEST_STEP = 80
+
 _KINDS = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -64,7 +66,8 @@ def path_of(steps: Iterable[str | int]) -> str:
     """`("spec", "tasks", 2, "retry")` as the user would write it: `spec.tasks[2].retry`."""
     path = ""
     for step in steps:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+        name = step if isinstance(step, int) or len(step) <= _LONGEST_STEP else f"{step[:_LONGEST_STEP]}…"
+        path += f"[{name}]" if isinstance(step, int) else f".{name}" if path else str(name)
     return path
 
 

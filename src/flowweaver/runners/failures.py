@@ -7,6 +7,7 @@ adds nothing to what the body said (no environment, no arguments, no traceback),
 from __future__ import annotations
 
 import asyncio
+import re
 
 from flowweaver.core.events import Failed
 from flowweaver.core.phases import Reason
@@ -14,6 +15,8 @@ from flowweaver.errors import UserError
 
 MAX_MESSAGE = 4096  # characters of an error's text that are kept
 MAX_TYPE = 200
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # and what else moves a cursor
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Refused(UserError):
@@ -44,10 +47,12 @@ def failed(reason: str, error_type: str, message: str, *, retryable: bool = True
 
 
 def storable(text: str, limit: int = MAX_MESSAGE) -> str:
-    """`text` as it can be stored and shown everywhere: lone surrogates and NUL replaced, and visibly cut."""
+    """`text` as it can be stored and shown everywhere: visibly cut, and without lone surrogates and the characters that
+    a terminal obeys. Lines and tabs stay.
+    """
     if len(text) > limit:
         text = f"{text[:limit]}… ({len(text) - limit} more characters)"
-    text = text.replace("\0", "\ufffd")
+    text = _CONTROL.sub("\ufffd", _COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

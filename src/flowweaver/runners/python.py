@@ -24,7 +24,7 @@ from flowweaver.runners.functions import COMPLETED, Call, call, check_function
 from flowweaver.runners.launcher import PYTHON
 from flowweaver.runners.proc import directory
 from flowweaver.runners.processes import Child
-from flowweaver.runners.results import MAX_RESULT_BYTES
+from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _work(attempt: Attempt, wanted: Call) -> bytes:
 def _outcome(attempt: Attempt, child: Child, answer: bytes | None) -> Outcome:
     """What the child said, as far as it is what a child may say; else how it ended."""
     if answer is not None:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             return _read_answer(attempt, answer)
         return failed(Reason.TASK_FAILED, "ProcessDied", "the process of this task sent something that is no answer")
     if attempt.cancellation.requested:
@@ -107,8 +107,8 @@ def _outcome(attempt: Attempt, child: Child, answer: bytes | None) -> Outcome:
 def _read_answer(attempt: Attempt, answer: bytes) -> Outcome:
     kind, content = answer[:1], answer[1:]
     if kind == bodies.COMPLETED:
-        json.loads(content)  # code of the task may have written to the socket: nothing else may reach the store
-        return Completed(content)
+        # Code of the task may have written to the socket: nothing but what this process would write reaches the store.
+        return Completed(encode_result(json.loads(content)))
     if kind != bodies.FAILED:
         raise ValueError(kind)
     failure, trace = bodies.read_failure(content)

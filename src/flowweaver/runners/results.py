@@ -49,6 +49,8 @@ def encode_result(value: Any, *, name: str = "result") -> bytes:
     """
     if isinstance(value, (dict, list, tuple)):
         _check_container(value, name)
+    elif isinstance(value, str) and len(value) > MAX_RESULT_BYTES:
+        raise _too_large(name, f"has {len(value)} characters")
     else:
         _check_scalar(value, name)
     try:
@@ -66,14 +68,19 @@ def encode_result(value: Any, *, name: str = "result") -> bytes:
 
 def _check_container(root: Any, name: str) -> None:
     # Depth first with a stack of our own: no recursion to exhaust, and a loop of references is only a great depth.
-    # Every node takes two bytes of JSON at least, so that something enormous is refused before it is copied.
+    # Every node takes two bytes of JSON at least and every character one, so that something enormous is refused before
+    # it is copied, also where it is one text many times.
     stack: list[tuple[Any, str, int]] = [(root, name, 1)]
-    nodes = 0
+    nodes = characters = 0
     while stack:
         container, path, depth = stack.pop()
         nodes += len(container)
         if nodes * 2 > MAX_RESULT_BYTES:
             raise _too_large(name, f"has more than {MAX_RESULT_BYTES // 2} values")
+        items = container.values() if isinstance(container, dict) else container
+        characters += sum([len(item) for item in items if type(item) is str])
+        if characters > MAX_RESULT_BYTES:
+            raise _too_large(name, f"has more than {MAX_RESULT_BYTES} characters")
         if depth > MAX_DEPTH:
             raise Refused(
                 Reason.RESULT_NOT_JSON,
