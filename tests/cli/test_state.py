@@ -261,3 +261,32 @@ def test_a_call_that_goes_on_with_an_interrupted_repetition_ends_with_it(flowwea
     third = flowweaver("run", file, "--state", "state.db")
 
     assert (third.returncode, journal(folder)) == (0, ["picky"] * 3)
+
+
+def test_what_is_shown_after_an_interrupt_is_how_it_stands_when_nothing_runs(start, manifest, folder):
+    process = start("run", manifest(HOLDING), "--state", "state.db", "-o", "json")
+    await_line(folder, "held")
+    interrupt_twice(process)
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 130
+    phases = {task["name"]: task["phase"] for task in json.loads(output)["status"]["tasks"]}
+    assert phases == {"first": "Completed", "held": "Pending", "last": "Pending"}
+
+
+def test_a_task_that_must_not_be_repeated_fails_at_an_interrupt(start, manifest, folder):
+    once = "- name: once\n  onCrash: Fail\n  shell: {script: 'echo held >>journal; sleep 3600'}\n"
+    process = start("run", manifest(once), "--state", "state.db", "-o", "json")
+    await_line(folder, "held")
+    interrupt_twice(process)
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 1
+    (task,) = json.loads(output)["status"]["tasks"]
+    assert (task["phase"], task["reason"]) == ("Failed", "Interrupted")
+
+
+def interrupt_twice(process) -> None:
+    process.send_signal(signal.SIGINT)
+    assert any("Stopping" in line for line in iter(process.stderr.readline, ""))  # stdout is for the result alone
+    process.send_signal(signal.SIGINT)

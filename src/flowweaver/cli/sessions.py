@@ -68,6 +68,8 @@ class Session:
             if shutdown is not None:
                 self._engine.request(ShutdownRequested(key, shutdown))
             number = self._follow(key, token)
+            if number:
+                self._engine.stop()  # what is shown then is how it stands when nothing runs any more
         snapshot = self._picture(key)
         if snapshot.head.phase.finished:
             self._progress.end(snapshot.head)
