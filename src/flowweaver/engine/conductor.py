@@ -11,7 +11,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flowweaver.core.apply import admit, apply, dismiss, open_run
@@ -25,14 +24,13 @@ from flowweaver.core.events import (
     RerunRequested,
     RunAdmitted,
     RunDue,
-    SettingsRequested,
-    ShutdownRequested,
     TaskDue,
 )
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead, RunState, World
 from flowweaver.engine.inputs import Inputs
+from flowweaver.engine.submissions import Submissions
 from flowweaver.engine.timers import Timers
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.ports import (
@@ -53,16 +51,6 @@ from flowweaver.ports import (
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Unwritten:
-    """A run of which task rows are still to be written."""
-
-    run: RunState
-    first: int = ROWS_AT_ONCE  # the next row
-    #: what there is to decide when all rows are there and the run comes into the world; none for one that is in it
-    events: list[Event] = field(default_factory=list)
 
 
 class Conductor:
@@ -96,7 +84,7 @@ class Conductor:
         self._inputs = Inputs(lambda run, tasks: self._insist(lambda: store.read_results(run, tasks)))
         self._due = Timers(self.world)  # wall time
         self._timeouts = Timers(self.world)  # monotonic
-        self._unwritten: dict[int, _Unwritten] = {}  # by run, the one whose turn it is first
+        self._submissions = Submissions(lambda *piece: self._insist(lambda: store.create_tasks(*piece)))
 
     # ---------------------------------------------------------------------------------------------- taking runs in
 
@@ -108,7 +96,7 @@ class Conductor:
             run = self._open(stored)
             events.append(RunAdmitted(run.key, recovered=True))
             if len(run.tasks) > ROWS_AT_ONCE:  # some may be missing; those that are there stay
-                self._unwritten[run.key] = _Unwritten(run)
+                self._submissions.add(run)
         self.turn(events)
 
     def submit(self, name: RunName, plan: RunPlan) -> int:
@@ -128,20 +116,19 @@ class Conductor:
         )
         run = open_run(key=0, name=name, plan=plan, head=head)  # first, so that nothing is recorded of what is no DAG
         run.key = self.names[name] = self._create(name, plan, head)
-        self._unwritten[run.key] = _Unwritten(run, events=[RunAdmitted(run.key)])
+        self._submissions.add(run, [RunAdmitted(run.key)])
         return run.key
 
     def forget(self, run: int) -> None:
         """Delete a run and all that belongs to it; one that is active or not there stays as it is."""
-        unwritten = self._unwritten.get(run)
-        if run in self.world.runs or (unwritten is not None and unwritten.events):
+        if run in self.world.runs or self._submissions.is_new(run):
             return
-        self._unwritten.pop(run, None)
+        self._submissions.remove(run)
         self._store.delete_run(run)
 
     def rerun(self, request: RerunRequested) -> Event | None:
         """Have the run of a request in the world; gives the request to be decided, None where there is no such run."""
-        if request.run in self.world.runs or request.run in self._unwritten:
+        if request.run in self.world.runs or request.run in self._submissions:
             return request
         try:
             stored = self._insist(lambda: self._store.read_run(request.run))
@@ -182,7 +169,7 @@ class Conductor:
     @property
     def has_work(self) -> bool:
         """Whether the next turn has something to do without anything arriving."""
-        return bool(self._unwritten)
+        return len(self._submissions) > 0
 
     def seconds_to_next_timer(self) -> float | None:
         """How long nothing happens by itself; None: for ever."""
@@ -196,8 +183,8 @@ class Conductor:
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        events = [event for event in arrived if not self._kept_for_later(event)]
-        events += self._next_rows()
+        events = [event for event in arrived if not self._submissions.keep(event)]
+        events += self._next_submitted()
         events += self._timeouts.take_due(self._clock.monotonic())
         events += self._due.take_due(now)
         if not events and not processes:
@@ -213,34 +200,15 @@ class Conductor:
         self._notify(notices)
         self._dismiss_finished(changes)
 
-    def _next_rows(self) -> list[Event]:
-        """Write one piece of the oldest submission; its run comes into the world with the last one."""
-        if not self._unwritten:
+    def _next_submitted(self) -> list[Event]:
+        """Write one piece of what was submitted; a run comes into the world with its last one."""
+        written = self._submissions.write_next()
+        if written is None:
             return []
-        key = next(iter(self._unwritten))
-        unwritten = self._unwritten.pop(key)
-        run, first = unwritten.run, unwritten.first
-        names = run.graph.names[first : first + ROWS_AT_ONCE]
-        if names:
-            self._insist(lambda: self._store.create_tasks(key, first, names))
-        unwritten.first += ROWS_AT_ONCE
-        if unwritten.first < len(run.graph.names):
-            self._unwritten[key] = unwritten
-            return []
-        if unwritten.events:
-            with self.lock:
-                admit(self.world, run)
-        return unwritten.events
-
-    def _kept_for_later(self, event: Event) -> bool:
-        """Whether it is a wish for a run that is not in the world yet; then it comes with the run."""
-        if not self._unwritten or not isinstance(event, (ShutdownRequested, SettingsRequested, RerunRequested)):
-            return False
-        unwritten = self._unwritten.get(event.run)
-        if unwritten is None or not unwritten.events:
-            return False
-        unwritten.events.append(event)
-        return True
+        run, events = written
+        with self.lock:
+            admit(self.world, run)
+        return events
 
     # ------------------------------------------------------------------------------------------------------- commit
 
