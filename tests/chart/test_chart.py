@@ -12,8 +12,8 @@ import yaml
 
 from flowweaver.operator.settings import VARIABLES, Settings
 from tests.cluster import assets
-from tests.cluster.control_plane import Access
-from tests.cluster.fixtures import fresh_namespace
+from tests.cluster.control_plane import Access, ControlPlane
+from tests.cluster.fixtures import fresh_namespace, install_crds
 from tests.cluster.operators import CHART, container_environment, render_chart
 
 pytestmark = pytest.mark.control_plane  # helm comes with it
@@ -284,3 +284,32 @@ def test_the_crds_go_with_the_release_or_are_left_out_where_that_is_said() -> No
     assert all("helm.sh/resource-policy" not in item["metadata"].get("annotations", {}) for item in loose)
     assert loose
     assert "CustomResourceDefinition" not in {item["kind"] for item in render({"crds": {"install": False}})}
+
+
+def test_crds_of_another_release_are_left_alone_and_the_notes_say_whose_they_are(
+    own_control_plane: ControlPlane,
+) -> None:
+    access = own_control_plane.access
+    install_crds(access.kubectl)
+
+    def installing() -> tuple[str, bool]:
+        """What is said of the CRDs, and whether they would be part of the release."""
+        where = ["--kubeconfig", access.kubeconfig, "--namespace", "default"]
+        shown = helm("install", "flowweaver", CHART, "--dry-run=server", *where)
+        assert shown.returncode == 0, shown.stderr
+        said = [line for line in shown.stdout.splitlines() if line.startswith("The CRDs were there before")]
+        return "".join(said).partition(":")[0], "kind: CustomResourceDefinition" in shown.stdout
+
+    def give_to(namespace: str, name: str) -> None:
+        marks = [f"meta.helm.sh/release-namespace={namespace}", f"meta.helm.sh/release-name={name}"]
+        access.kubectl("annotate", "--overwrite", "crd", "workflows.flowweaver.io", *marks)
+        access.kubectl("label", "--overwrite", "crd", "workflows.flowweaver.io", "app.kubernetes.io/managed-by=Helm")
+
+    before = "The CRDs were there before and belong to"
+    assert installing() == (f"{before} no release", False)
+    give_to("elsewhere", "flowweaver")
+    assert installing() == (f"{before} the release elsewhere/flowweaver", False)
+    give_to("default", "another")
+    assert installing() == (f"{before} the release default/another", False)
+    give_to("default", "flowweaver")
+    assert installing() == ("", True)
