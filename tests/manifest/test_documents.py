@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -115,7 +117,7 @@ def test_aliases_and_merges_are_written_out():
         ('{"a": [1}', "this is no YAML"),
         ("a: *nowhere", "line 1, column 4: this is no YAML: found undefined alias"),
         ("a: \0", "this is no YAML: "),
-        ("[" * 5000, "this is no YAML: "),
+        ("[" * 5000, "line 1, column 101: the document is nested more than 100 deep"),
         ("a: " + "[" * 5000 + "]" * 5000, "deep"),
     ],
 )
@@ -174,3 +176,50 @@ def test_every_scalar_is_read_as_json(text):
         return
     number = documents[0].get("x")
     assert not isinstance(number, float) or math.isfinite(number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "a: " + "{b: " * 100_000,
+        "- " * 100_000,
+        "? " * 100_000,
+        "\n".join(" " * n + "a:" for n in range(2000)),
+    ],
+    ids=["lists", "maps", "dashes", "keys", "blocks"],
+)
+def test_what_is_nested_too_deep_is_refused_and_ends_no_process(text):
+    # In a process of its own, because what is guarded against is the end of the process.
+    code = """
+import sys
+from flowweaver.errors import ManifestError
+from flowweaver.manifest import load_documents
+try:
+    load_documents(sys.stdin.read())
+except ManifestError as exc:
+    print(exc)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], input=text, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == 0
+    assert "nested" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("spec:\n\t- a", ["line 2, column 1", "indent with spaces and not with tabs"]),
+        ("a: b: c", ["line 1, column 5", "quote a text in which a blank follows a colon"]),
+        ("a: {b: ${params.x}}", ["quote a text with ${…} that stands between braces"]),
+        ("a: [${params.x}, {b: c]", ["quote a text with ${…}"]),
+        ("a:\n  - b\n c: d", ["check the indentation"]),
+        ("name: {{ .Release.Name }}", ["line 1, column 8", "render it first"]),
+        ("a: b\0", ["#x0000", "at position 4"]),
+    ],
+)
+def test_common_mistakes_in_yaml_are_told_with_their_fix(text, words):
+    with pytest.raises(ManifestError) as caught:
+        load_documents(text)
+    assert [word for word in words if word not in str(caught.value)] == []

@@ -575,3 +575,9 @@ def test_the_parts_of_the_guard_are_asked_through_these_names() -> None:
     ]
 
     assert [name for function, name in users if name not in function.__code__.co_names] == []
+
+
+def test_a_host_that_no_alphabet_spells_is_told_as_it_was_written(secret: Site) -> None:
+    network = Network(names={"xn--a-ecp.ru": [["10.0.0.1"]]}, sites={}, elsewhere=secret)
+    failed = failure_of(network.runner(Policy())(attempt_of({"url": "http://xn--a-ecp.ru/"})))
+    assert failed.message.startswith("GET http://xn--a-ecp.ru/ was not sent: xn--a-ecp.ru leads to a private address")

@@ -46,12 +46,33 @@ def load_documents(text: str) -> list[dict[str, Any]]:
         )
     try:
         documents = read_json(text) if text.lstrip().startswith("{") else None
+        if documents is None and _may_be_deep(text):
+            _check_depth(text)
         return list(_documents(text)) if documents is None else documents
     except yaml.MarkedYAMLError as exc:
         raise unreadable("InvalidYaml", _sentence(exc)) from exc
     except (yaml.YAMLError, RecursionError) as exc:
-        detail = "it is nested too deep" if isinstance(exc, RecursionError) else " ".join(str(exc).split())
+        detail = "it is nested too deep" if isinstance(exc, RecursionError) else _unlocated(str(exc))
         raise unreadable("InvalidYaml", f"this is no YAML: {detail}") from exc
+
+
+def _may_be_deep(text: str) -> bool:
+    opened = sum(text.count(character) for character in "[{-?")
+    return opened >= DEPTH_LIMIT or "\n" + " " * DEPTH_LIMIT in text
+
+
+def _check_depth(text: str) -> None:
+    """Raise `ManifestError` where it is nested too deep, before nodes are made of it: the library in C makes them
+    recursively, and some thousand levels end the process.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                raise unreadable("TooLarge", f"{_place(event)}: the document is nested more than {DEPTH_LIMIT} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
@@ -160,6 +181,12 @@ def _integer(text: str) -> int | float | str:
 
 
 def _key(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        raise unreadable(
+            "InvalidYaml",
+            f"{_place(node)}: a key must be a text, and this is a map: where {{{{ … }}}} belongs to a template, such "
+            "as Helm's, render it first",
+        )
     value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
     match value:
         case None | float():
@@ -170,8 +197,10 @@ def _key(node: yaml.Node) -> str:
             return str(value)
 
 
-def _place(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+def _place(node: yaml.Node | yaml.Event) -> str:
+    mark = node.start_mark
+    assert mark is not None
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
@@ -179,4 +208,21 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     problem = " ".join((error.problem or "it can not be read").split())
     context = f" {' '.join(error.context.split())}" if error.context else ""
-    return f"{place}this is no YAML: {problem}{context}"
+    hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
+    return f"{place}this is no YAML: {problem}{context}{hint}"
+
+
+_HINTS = {
+    "cannot start any token": ": indent with spaces and not with tabs, and quote a text that starts with @, ` or %",
+    "mapping values are not allowed": ": quote a text in which a blank follows a colon, and check the indentation",
+    "',' or '}'": ": quote a text with ${…} that stands between braces",
+    "',' or ']'": ": quote a text with ${…} that stands between brackets",
+    "expected '-' indicator": ": check the indentation",
+    "expected <block end>": ": check the indentation",
+    "did not find expected key": ": check the indentation, and quote texts that begin with quotes or braces",
+}
+"""What mostly is the reason, by what the library says in C or in Python."""
+
+
+def _unlocated(text: str) -> str:
+    return " ".join(text.replace('in "<unicode string>", ', "at ").split())

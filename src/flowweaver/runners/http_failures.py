@@ -23,8 +23,11 @@ def one_line(text: str) -> str:
 
 
 def shown(url: httpx.URL) -> str:
-    """The URL for a message: without user, password, query and fragment."""
-    host = f"[{url.host}]" if ":" in url.host else url.host
+    """The URL for a message: without user, password, query and fragment, and the host as it is asked for: not every one
+    that can be asked for can be spelled in another alphabet.
+    """
+    name = url.raw_host.decode("ascii")
+    host = f"[{name}]" if ":" in name else name
     port = "" if url.port is None else f":{url.port}"
     path = url.path if len(url.path) <= _LONGEST_PATH else f"{url.path[:_LONGEST_PATH]}…"
     return one_line(f"{url.scheme}://{host}{port}{path}")
