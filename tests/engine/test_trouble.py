@@ -8,6 +8,8 @@ import pytest
 
 from flowweaver.core.events import (
     Completed,
+    Deferred,
+    DrainRequested,
     Failed,
     InterruptRequested,
     RerunRequested,
@@ -265,3 +267,51 @@ def test_an_interruption_that_fails_a_run_fast_leaves_nothing_running(bench):
     assert bench.phases() == {"once": "failed", "often": "cancelled", "after": "cancelled"}
     assert bench.head().phase == "failed"
     assert violations(bench.conductor.world) == []
+
+
+def test_a_workflow_timeout_holds_for_a_suspended_run_too(bench):
+    key = bench.submit(task("a"), task("b", "a"), timeout_seconds=30)
+    bench.turn(SettingsRequested(key, suspended=True))
+    bench.pass_time(30)
+    assert (bench.head(key).phase, bench.head(key).reason) == ("failed", "WorkflowTimeout")
+
+
+def test_a_run_of_which_everything_waits_at_a_crash_is_completed_after_it(bench):
+    key = bench.submit(task("a"), task("b"), parallelism=1)
+    until = bench.clock.now() + 5
+    bench.end("a", outcome=Deferred(until=until))
+    bench.end("b", outcome=Deferred(until=until))
+    bench.clock.advance(10)
+    bench.open()
+    assert bench.head(key).phase == "completed"
+
+
+def test_a_run_that_was_ended_while_suspended_is_suspended_when_it_is_run_again(bench):
+    key = bench.submit(task("a"), suspended=True)
+    bench.turn(ShutdownRequested(key, Shutdown.TERMINATE))
+    assert bench.head(key).phase == "cancelled"
+    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")))
+    assert bench.head(key).phase == "suspended"
+    bench.turn(SettingsRequested(key, suspended=False))
+    assert bench.started == ["a#1"]
+
+
+def test_two_reruns_at_once_are_one_and_a_completed_run_takes_note_of_its_own(bench):
+    key = bench.submit(task("a"))
+    bench.end("a", outcome=Failed())
+    bench.turn(*(bench.conductor.rerun(RerunRequested(key, token)) for token in "xy"))
+    assert bench.started == ["a#1", "a#2"]
+    bench.end("a")
+    bench.turn(bench.conductor.rerun(RerunRequested(key, "z")))
+    assert (bench.head(key).phase, bench.head(key).rerun_token) == ("completed", "z")
+    assert bench.conductor.world.runs == {}
+
+
+def test_a_rerun_that_comes_while_draining_starts_with_the_next_life(bench):
+    key = bench.submit(task("a"))
+    bench.end("a", outcome=Failed())
+    bench.turn(DrainRequested())
+    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")))
+    assert (bench.head(key).phase, bench.started) == ("pending", ["a#1"])
+    bench.open()
+    assert bench.started == ["a#1", "a#2"]

@@ -13,6 +13,6 @@ def delay_seconds(policy: RetryPolicy, failures: int, random: float) -> float:
     try:
         delay = policy.delay_seconds * policy.factor ** (failures - 1)
     except OverflowError:
-        delay = policy.max_delay_seconds
+        delay = policy.max_delay_seconds if policy.delay_seconds else 0.0
     delay = min(delay, policy.max_delay_seconds)
     return delay * random if policy.jitter is Jitter.FULL else delay
