@@ -9,6 +9,7 @@ import pytest
 
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions import parse, render
+from flowweaver.expressions.language import parse_source
 from flowweaver.expressions.metering import MADE_LIMIT, READ_LIMIT
 from tests.expressions.scopes import completed, scope
 
@@ -141,3 +142,13 @@ def test_a_scope_is_one_attempts_account():
     for among in (one, other):
         assert len(render(["${tasks.a.result}"] * 20, among)) == 20
     assert "more than 32 MiB" in error(["${tasks.a.result}"] * 20, one)
+
+
+def test_few_long_expressions_are_kept_and_many_short_ones():
+    short, long = "params.a + 1", "params.a + " + " + ".join(["size('" + "x" * 100 + "')"] * 20)
+    first = parse_source(short), parse_source(long)
+    for number in range(100):
+        parse_source(f"{number} + {short}")
+        parse_source(f"{number} + {long}")
+    assert parse_source(short) is first[0]
+    assert parse_source(long) is not first[1]

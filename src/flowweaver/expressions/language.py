@@ -29,7 +29,9 @@ from flowweaver.expressions.unpacking import unpacked
 ROOTS = ("params", "tasks", "workflow", "error", "attempt", "response")
 """Every name that may be in scope anywhere; which of them are depends on the field."""
 
+_SHORT = 256  # characters
 _CACHED = 2048
+_CACHED_LONG = 64
 _LINE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 
 
@@ -69,9 +71,15 @@ class Program:
         return plain
 
 
-@lru_cache(maxsize=_CACHED)
 def parse_source(source: str) -> Program:
-    """An expression that can be evaluated, its types not checked; raises `SourceError`. The newest 2,048 are kept."""
+    """An expression that can be evaluated, its types not checked; raises `SourceError`.
+
+    The newest 2,048 short ones are kept and 64 long ones: of the longest, each takes most of a megabyte.
+    """
+    return _parsed_short(source) if len(source) <= _SHORT else _parsed_long(source)
+
+
+def _parsed(source: str) -> Program:
     try:
         source.encode()
         compiled = _environments().running.compile(source, disable_check=True)
@@ -83,6 +91,10 @@ def parse_source(source: str) -> Program:
     except RuntimeError as exc:
         raise _source_error(source, str(exc)) from exc
     return Program(source, tree, tuple(reads(tree)), plain_path(tree), compiled)
+
+
+_parsed_short = lru_cache(maxsize=_CACHED)(_parsed)
+_parsed_long = lru_cache(maxsize=_CACHED_LONG)(_parsed)
 
 
 @lru_cache(maxsize=_CACHED)
