@@ -220,7 +220,17 @@ def test_what_a_body_says_can_not_steer_the_terminal(flowweaver, manifest):
     result = flowweaver("run", manifest(f'- name: loud\n  shell: {{script: "{script}"}}\n'))
 
     assert "\x1b" not in result.stdout
-    assert "a\N{REPLACEMENT CHARACTER}[2Jb c" in result.stdout
+    assert "exit code 1: ab c" in result.stdout
+
+
+def test_what_a_result_holds_can_not_steer_the_terminal(flowweaver, manifest):
+    source = "def main():\n    return chr(97) + chr(27) + '[2Jb'\n"
+    tasks = f"- name: loud\n  python: {{source: {json.dumps(source)}}}\n"
+    outputs = "  outputs: [{name: said, value: '${tasks.loud.result}'}]\n"
+    result = flowweaver("run", manifest(tasks, more=outputs))
+
+    assert "\x1b" not in result.stdout
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb" in result.stdout
 
 
 def test_a_reader_that_goes_away_gets_no_traceback(folder, manifest):
