@@ -219,6 +219,18 @@ def test_whoever_hears_of_the_end_sees_the_outputs(tmp_path):
     assert [(str(snapshot.head.phase), snapshot.outputs) for snapshot in seen] == [("completed", {"sum": 1})]
 
 
+def test_an_attempt_is_not_given_more_results_than_memory_bears(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowweaver.engine.inputs.GIVEN_BYTES", 100)
+    plan = RunPlan(tasks=(task("a"), task("b"), task("small", "a"), task("large", "a", "b")))
+    with engine_on(tmp_path / "s.db", lambda _attempt: Completed(b'"%s"' % (b"x" * 60))) as engine:
+        snapshot = engine.wait(engine.submit(RunName("w"), plan), LONG)
+    assert [(str(state.phase), state.reason) for state in snapshot.tasks[2:]] == [
+        ("completed", ""),
+        ("failed", "ResultTooLarge"),
+    ]
+    assert "let them give less" in snapshot.tasks[3].message
+
+
 def test_a_finished_run_can_be_forgotten_and_an_active_one_can_not(tmp_path):
     go = threading.Event()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import subprocess
 import sys
 
 import pytest
 
-from flowweaver.telemetry.logs import JsonLines, TextLines
+from flowweaver.telemetry.logs import JsonLines, TextLines, _Dropping
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -75,3 +76,21 @@ def test_a_traceback_is_kept():
         found.exc_info = sys.exc_info()
     assert "ValueError: why" in json.loads(JsonLines().format(found))["traceback"]
     assert TextLines().format(found).endswith("ValueError: why")
+
+
+def test_what_users_say_forges_no_line_and_steers_no_terminal():
+    forged = record("a task has failed: %s", "x\n2026-01-02T03:04:05.678Z INFO all is well\x1b[2J", task="a\u2028b")
+    line = TextLines().format(forged)
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert line.endswith(r'x\n2026-01-02T03:04:05.678Z INFO all is well\x1b[2J task="a\\u2028b"')
+
+
+def test_lines_for_which_there_was_no_room_are_counted():
+    lines = queue.Queue(1)
+    handler = _Dropping(lines)
+    for number in range(4):
+        handler.handle(record(f"line {number}"))
+    assert lines.get().getMessage() == "line 0"
+    handler.handle(record("line 4"))
+    assert lines.get().getMessage() == "3 lines of this log were dropped"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from flowweaver.core.apply import admit, apply, dismiss, open_run
@@ -21,15 +21,16 @@ from flowweaver.core.events import (
     AttemptId,
     AttemptTimedOut,
     Event,
+    Failed,
     RerunRequested,
     RunAdmitted,
     RunDue,
     TaskDue,
 )
-from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.phases import Reason, RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead, RunState, World
-from flowweaver.engine.inputs import Inputs
+from flowweaver.engine.inputs import GIVEN_BYTES, Inputs
 from flowweaver.engine.submissions import Submissions
 from flowweaver.engine.timers import Timers
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
@@ -38,6 +39,7 @@ from flowweaver.ports import (
     Attempt,
     ChildProcess,
     Clock,
+    Dependency,
     Executor,
     Listener,
     Notice,
@@ -51,6 +53,14 @@ from flowweaver.ports import (
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+_TOO_MUCH = Failed(
+    reason=Reason.RESULT_TOO_LARGE,
+    message=f"the tasks that it depends on have more than {GIVEN_BYTES >> 20} MiB of results together: "
+    "let them give less, or gather them in several steps",
+    error_type="ResultTooLarge",
+    retryable=False,
+)
 
 
 class Conductor:
@@ -287,16 +297,20 @@ class Conductor:
             if limit is not None:
                 due_at = self._clock.monotonic() + limit
                 self._timeouts.add(due_at, AttemptTimedOut(attempt, random.random()))  # noqa: S311 - no secret
-            self._executor.start(self._attempt(run, attempt), self._arrived)
+            inputs = self._inputs.of(run, attempt.task)
+            if inputs is None:
+                self._arrived(AttemptEnded(attempt, _TOO_MUCH, self._clock.now()))
+            else:
+                self._executor.start(self._attempt(run, attempt, inputs), self._arrived)
 
-    def _attempt(self, run: RunState, attempt: AttemptId) -> Attempt:
+    def _attempt(self, run: RunState, attempt: AttemptId, inputs: Mapping[str, Dependency]) -> Attempt:
         head = run.head
         return Attempt(
             id=attempt,
             task=run.plan.tasks[attempt.task],
             run=run.plan,
             run_started_at=head.started_at if head.started_at is not None else head.created_at,
-            dependencies=self._inputs.of(run, attempt.task),
+            dependencies=inputs,
             rerun_token=head.rerun_token,
             on_process=lambda pid, started: self._arrived(ChildProcess(attempt, pid, started)),
         )

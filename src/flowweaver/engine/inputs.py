@@ -16,6 +16,11 @@ from flowweaver.ports import Dependency
 KEPT_BYTES = 64 << 20
 """Results of all runs together: a wide run of large results must not fill the memory while its last task waits."""
 
+GIVEN_BYTES = 64 << 20
+"""Results that one attempt may be given: it may depend on a thousand tasks, and each result be as large as allowed."""
+
+READ_AT_ONCE = 32  # results, so that no more than a few too many are ever in memory
+
 ReadResults = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """As `ports.Store.read_results`."""
 
@@ -60,12 +65,14 @@ class Inputs:
         """The run is over."""
         self.bytes -= sum(len(entry.result) for entry in self._kept.pop(run, {}).values())
 
-    def of(self, run: RunState, task: int) -> Mapping[str, Dependency]:
-        """What an attempt of that task may know, by task name."""
+    def of(self, run: RunState, task: int) -> Mapping[str, Dependency] | None:
+        """What an attempt of that task may know, by task name; None where it is more than `GIVEN_BYTES`."""
         wanted = run.graph.dependencies[task]
         if not wanted:
             return {}
         results = self._read(run, wanted)
+        if results is None:
+            return None
         names, tasks = run.graph.names, run.tasks
         return {
             names[position]: Dependency(
@@ -78,12 +85,21 @@ class Inputs:
             for position in wanted
         }
 
-    def _read(self, run: RunState, wanted: Sequence[int]) -> dict[int, bytes]:
+    def _read(self, run: RunState, wanted: Sequence[int]) -> dict[int, bytes] | None:
         kept = self._kept.get(run.key, {})
-        missing = [
-            position for position in wanted if position not in kept and run.tasks[position].phase is TaskPhase.COMPLETED
-        ]
-        found = self._stored(run.key, missing) if missing else {}
-        for position, result in found.items():
-            self.keep(run, position, result)
-        return {**found, **{position: kept[position].result for position in wanted if position in kept}}
+        results = {position: kept[position].result for position in wanted if position in kept}
+        size = sum(map(len, results.values()))
+        completed = (position for position in wanted if run.tasks[position].phase is TaskPhase.COMPLETED)
+        missing = [position for position in completed if position not in results]
+        for first in range(0, len(missing), READ_AT_ONCE):
+            found = self._stored(run.key, missing[first : first + READ_AT_ONCE])
+            results.update(found)
+            size += sum(map(len, found.values()))
+            if size > GIVEN_BYTES:
+                break
+        if size > GIVEN_BYTES:
+            return None
+        for position in missing:
+            if (result := results.get(position)) is not None:
+                self.keep(run, position, result)
+        return results

@@ -67,7 +67,7 @@ def scope_of(attempt: Attempt) -> Scope:
 
 def task_view(dependency: Dependency, meter: Meter) -> dict[str, Any]:
     """A finished task as expressions see it. `result` and `error` are null where there is none."""
-    failed = bool(dependency.error_type or dependency.message) and dependency.phase != "Completed"
+    failed = dependency.phase == "Failed"
     return {
         "result": None if dependency.result is None else meter.decoded(dependency.result),
         "phase": dependency.phase,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
@@ -19,7 +18,7 @@ from flowweaver.operator.status import (
     status_of_run,
 )
 from flowweaver.operator.subjects import Composed, OfHistory, OfLoss, OfRefusal, OfRun, Subject
-from flowweaver.ports import Clock, RunSnapshot
+from flowweaver.ports import Clock
 
 
 class Composer:
@@ -69,18 +68,7 @@ class Composer:
         if token and token == subject.token:
             context = replace(context, observed_rerun=token)
         finished = snapshot.head.phase.finished
-        snapshot = self._with_outputs(snapshot) if finished else snapshot
         return Composed(status_of_run(snapshot, context, limit_bytes=limit), final=finished)
-
-    def _with_outputs(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """A run that is just leaving the engine's memory has them in the store only."""
-        last = snapshot.plan.tasks[-1]
-        if snapshot.outputs is not None or not last.internal or snapshot.tasks[-1].phase != "completed":
-            return snapshot
-        found = self._engine.results(snapshot.key, [last.name]).get(last.name)
-        if found is None:
-            return snapshot
-        return replace(snapshot, outputs={output["name"]: output["value"] for output in json.loads(found)})
 
     def _shown(self, subject: Subject) -> Mapping[str, Any] | None:
         raw = self._api.read_workflow(subject.namespace, subject.name)

@@ -21,13 +21,11 @@ FIELD_MANAGER = "flowweaver"
 
 # Reasons of Events and conditions beside those of `core.phases.Reason` and of `manifest` problems.
 ACCEPTED = "Accepted"
-STARTED = "Started"
 COMPLETED = "Completed"
 FAILED = "Failed"
 CANCELLED = "Cancelled"
 STATE_LOST = "StateLost"
 CLAIMED_ELSEWHERE = "ClaimedElsewhere"
-SPEC_CHANGE_IGNORED = "SpecChangeIgnored"
 
 
 def workflow_key(namespace: str, name: str) -> str:

@@ -10,6 +10,7 @@ import json
 import logging
 import logging.handlers
 import queue
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from typing import Any, TextIO
 
 FIELDS = ("workflow", "task", "attempt", "phase", "reason", "seconds")
 """What a line may carry beside its sentence, in this order."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 MOST_WAITING = 10_000
 """Lines that wait to be written; more are dropped and counted rather than kept."""
@@ -51,9 +54,9 @@ class TextLines(logging.Formatter):
     """`2026-01-02T03:04:05.678Z INFO a task has completed workflow=shop/etl task=load`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback below it where there is one."""
+        """One line, whatever the message has in it, and a traceback below it where there is one."""
         particulars = "".join(f" {name}={_shown(value)}" for name, value in fields(record).items())
-        text = f"{_moment(record)} {record.levelname} {record.getMessage()}{particulars}"
+        text = f"{_moment(record)} {record.levelname} {_one_line(record.getMessage())}{particulars}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
@@ -75,13 +78,18 @@ class JsonLines(logging.Formatter):
 
 
 class _Dropping(logging.handlers.QueueHandler):
-    """Loses lines rather than time."""
+    """Loses lines rather than time, and says how many once there is room again."""
+
+    dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
+            if self.dropped:
+                self.queue.put_nowait(_told(f"{self.dropped} lines of this log were dropped"))
+                self.dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
-            return
+            self.dropped += 1
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """The formatter wants the record as it is; only its message is fixed now, since its arguments may change."""
@@ -90,10 +98,21 @@ class _Dropping(logging.handlers.QueueHandler):
         return record
 
 
+def _told(message: str) -> logging.LogRecord:
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
+    record.message = message
+    return record
+
+
 def _moment(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(char in text for char in ' "=\n') else text
+    text = _one_line(str(value))
+    return json.dumps(text, ensure_ascii=False) if any(char in text for char in ' "=\\') else text
+
+
+def _one_line(text: str) -> str:
+    """The text with what ends a line or steers a terminal written out: what users say must not forge a line."""
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
