@@ -16,7 +16,7 @@ CLI := .venv/.cli-$(call fingerprint,cli)
 # How many tests at once; what else pytest is told.
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
-PYTEST = $(BIN)/pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+PYTEST = $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: help
 help: ## List the targets

@@ -61,7 +61,6 @@ def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
         assert running.running
 
 
-@pytest.mark.slow
 def test_a_workflow_that_vanished_while_the_history_of_the_watch_expired_stops_running(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:
@@ -84,6 +83,7 @@ def test_a_workflow_that_vanished_while_the_history_of_the_watch_expired_stops_r
         assert 'flowweaver_resync_drift_total{kind="gone"} 1.0' in running.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_refused_with_410_or_500_is_started_again(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:

@@ -63,7 +63,6 @@ def test_an_empty_volume_runs_nothing_again_and_a_rerun_works(
     assert condition(status, "Stalled")[0] == "False"
 
 
-@pytest.mark.slow
 def test_a_new_life_of_a_pod_waits_for_no_lease_of_its_last_one_also_on_an_empty_volume(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:
@@ -84,6 +83,7 @@ def holder(kubectl: Kubectl) -> str:
     return str(kubectl.json("get", "lease", "flowweaver-default")["spec"].get("holderIdentity", ""))
 
 
+@pytest.mark.slow
 def test_an_administrator_may_adopt_what_another_volume_held(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:
