@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from flowweaver.core.changes import Changes
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.core.plan import RunPlan, TaskPlan
-from flowweaver.core.state import RunHead, TaskState
+from flowweaver.core.state import RunHead, RunState, TaskState
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,11 @@ class RunName(NamedTuple):
     workflow: str
     run_id: str = "default"
     generation: int = 1
+
+    @classmethod
+    def of(cls, run: RunState) -> RunName:
+        """The name of a run that is in memory."""
+        return cls(run.workflow, run.run_id, run.generation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -319,11 +319,11 @@ class Conductor:
         notices: list[Notice] = []
         for key, task, state in changes.tasks:
             run = self.world.runs[key]
-            name = RunName(run.workflow, run.run_id, run.generation)
+            name = RunName.of(run)
             notices.append(TaskNotice(key, name, run.graph.names[task], run.tasks[task], state))
         for key, head in changes.runs:
             run = self.world.runs[key]
-            notices.append(RunNotice(key, RunName(run.workflow, run.run_id, run.generation), run.head, head))
+            notices.append(RunNotice(key, RunName.of(run), run.head, head))
         return notices
 
     def _notify(self, notices: list[Notice]) -> None:
@@ -341,6 +341,6 @@ class Conductor:
                 run = self.world.runs[key]
                 with self.lock:
                     dismiss(self.world, key)
-                    self.names.pop(RunName(run.workflow, run.run_id, run.generation), None)
+                    self.names.pop(RunName.of(run), None)
                 self._inputs.forget(key)
                 self.dismissed += 1

@@ -176,7 +176,7 @@ class Engine:
             run = self._conductor.world.runs.get(key)
             # One that has just finished is read from the store, which has its outputs too.
             if run is not None and not run.head.phase.finished:
-                name = RunName(run.workflow, run.run_id, run.generation)
+                name = RunName.of(run)
                 return self._snapshot(key, name, run.plan, run.head, run.tasks)
         try:
             return self._stored_snapshot(self._store.read_run(key))
