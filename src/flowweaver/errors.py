@@ -3,8 +3,13 @@
     FlowWeaverError
     ├── UserError                 what was asked can not be done; the message says what to change
     │   ├── GraphError            (also ValueError) the tasks do not form a DAG
+    │   ├── ArgumentError         (also ValueError) an argument makes no sense
+    │   ├── EventLoopRunning      (also RuntimeError) a blocking call where an event loop runs
     │   ├── ManifestError         a manifest is not valid; carries every problem that was found
     │   └── ExpressionError       an expression is wrong, or can not be evaluated on this data
+    ├── RunFailed                 (also RuntimeError) what was executed has not completed
+    │   ├── WorkflowExecutionError    a workflow; carries every failure
+    │   └── TaskExecutionError        one task's last attempt
     ├── StoreError                the state file can not be used
     │   ├── StoreLocked           another process holds it
     │   ├── StoreUnavailable      it can not be written now (full, I/O error); trying again may help
@@ -33,6 +38,14 @@ class GraphError(UserError, ValueError):
     """The tasks do not form a DAG."""
 
 
+class ArgumentError(UserError, ValueError):
+    """An argument makes no sense."""
+
+
+class EventLoopRunning(UserError, RuntimeError):
+    """A blocking call where an event loop runs: it would stop the loop. The text names what to await."""
+
+
 class ManifestError(UserError):
     """A manifest is not valid. `problems` has every finding, in the order of the file."""
 
@@ -43,6 +56,30 @@ class ManifestError(UserError):
 
 class ExpressionError(UserError):
     """An expression is wrong, or can not be evaluated on this data."""
+
+
+class RunFailed(FlowWeaverError, RuntimeError):
+    """What was executed has not completed; what did complete is recorded, and executing it again goes on from there."""
+
+
+class TaskExecutionError(RunFailed):
+    """A task has failed. Its cause is what the body raised, where that happened in this process."""
+
+    def __init__(self, task: str, attempt: int, message: str, *, reason: str = "", error_type: str = "") -> None:
+        super().__init__(f"Task '{task}' failed in attempt {attempt}: {message}")
+        self.task = task
+        self.attempt = attempt  # 1, 2, 3 … over restarts
+        self.reason = reason  # one word: TaskFailed, Timeout, CrashLoop …
+        self.error_type = error_type  # the class of what the body raised
+
+
+class WorkflowExecutionError(RunFailed):
+    """A workflow has not completed. Its cause is the first failure; `failures` has them all, in the tasks' order."""
+
+    def __init__(self, workflow: str, message: str, failures: tuple[TaskExecutionError, ...] = ()) -> None:
+        super().__init__(f"Workflow '{workflow}' {message}")
+        self.workflow = workflow
+        self.failures = failures
 
 
 class StoreError(FlowWeaverError):

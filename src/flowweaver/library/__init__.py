@@ -1,0 +1,1 @@
+"""The Python face: workflows of functions, on the same engine that the operator runs."""
