@@ -6,7 +6,9 @@
     │   ├── ArgumentError         (also ValueError) an argument makes no sense
     │   ├── EventLoopRunning      (also RuntimeError) a blocking call where an event loop runs
     │   ├── ManifestError         a manifest is not valid; carries every problem that was found
-    │   └── ExpressionError       an expression is wrong, or can not be evaluated on this data
+    │   ├── ExpressionError       an expression is wrong, or can not be evaluated on this data
+    │   ├── WorkflowRunningError  this run is active already
+    │   └── PlanChanged           the run was begun with other tasks; carries what differs
     ├── RunFailed                 (also RuntimeError) what was executed has not completed
     │   ├── WorkflowExecutionError    a workflow; carries every failure
     │   └── TaskExecutionError        one task's last attempt
@@ -80,6 +82,18 @@ class WorkflowExecutionError(RunFailed):
         super().__init__(f"Workflow '{workflow}' {message}")
         self.workflow = workflow
         self.failures = failures
+
+
+class WorkflowRunningError(UserError):
+    """This run is active already, and can not be opened twice at a time."""
+
+
+class PlanChanged(UserError):
+    """The run was begun with other tasks. `change` is a `ports.PlanChange`."""
+
+    def __init__(self, message: str, change: object) -> None:
+        super().__init__(message)
+        self.change = change
 
 
 class StoreError(FlowWeaverError):

@@ -10,10 +10,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from flowweaver.core.changes import Changes
+from flowweaver.core.changes import Changes, ResultRecorded
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
+from flowweaver.core.graph import Graph
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.core.state import RunHead, RunState, TaskState
 
@@ -63,6 +64,30 @@ class StoredRun:
     tasks: tuple[TaskState, ...]  # by position; one whose row is not there yet is plainly pending
 
 
+Given = Mapping[int, tuple[TaskState, bytes]]
+"""By position, tasks that count as completed from the start, each with its state and its result (JSON text)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a new run has from the start."""
+
+    #: key of an earlier generation, which this one replaces: what has not finished there is cancelled, reason `Replaced`
+    source: int | None = None
+    tasks: Mapping[int, int] = field(default_factory=dict)  # position here -> position in `source`, of completed tasks
+    given: Given = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run to be recorded."""
+
+    name: RunName
+    plan: RunPlan
+    head: RunHead
+    kept: Kept | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class StorePosition:
     """Which volume, which life of an engine on it, which commit."""
@@ -94,10 +119,14 @@ class Store(Protocol):
         """Where it is now, read afresh."""
 
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        """Record a new run with the rows of its first `ROWS_AT_ONCE` tasks, and give its key.
+        """Record one new run, as `create_runs` does, and give its key."""
 
-        The other rows are for `create_tasks`, a piece at a time. Raises `InternalError` where that run is there
-        already.
+    def create_runs(self, runs: Sequence[NewRun]) -> list[int]:
+        """Record new runs, all or none, each with the rows of its first `ROWS_AT_ONCE` tasks and all that it has kept;
+        gives their keys.
+
+        The other rows are for `create_tasks`, a piece at a time. Raises `InternalError` where one of them is there
+        already, or a task that is to be kept has not completed in its source.
         """
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
@@ -108,6 +137,16 @@ class Store(Protocol):
 
     def find_run(self, name: RunName) -> StoredRun | None:
         """That run, as last committed."""
+
+    def find_newest(self, workflow: str, run_id: str, plan: RunPlan | None = None) -> StoredRun | None:
+        """The newest generation of that run, as last committed.
+
+        Where its plan has the same tasks as `plan` (`core.plan.digest`), `plan` itself is given in its place, and what
+        is stored is not even parsed.
+        """
+
+    def task_named(self, name: str) -> tuple[int, int] | None:
+        """The run and the position of the task of that name, in the newest run that has one."""
 
     def read_run(self, run: int) -> StoredRun:
         """The run of that key, as last committed; raises `KeyError`."""
@@ -268,6 +307,67 @@ class RunNotice:
 Notice = TaskNotice | RunNotice
 Listener = Callable[[Sequence[Notice]], None]
 """Called on the engine's own thread after each commit, in order; it must return at once. What it raises is logged."""
+
+
+# ------------------------------------------------------------------------------------------------------ opening runs
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """How a plan differs from the one that the newest generation of its run has, by task names in the plans' order."""
+
+    kept: tuple[str, ...]  # completed, and its result holds
+    rerun: tuple[str, ...]  # new, or it or something that it depends on was changed, or it had not completed
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What became of a `RunRequest`."""
+
+    key: int
+    name: RunName
+    outcome: Literal["created", "resumed", "completed"]
+    change: PlanChange | None = None  # None: a new run, or the plan has the same tasks as before
+
+
+OpenedRun = Opening
+
+
+class RunObserver(Protocol):
+    """Told of one run, on the engine's thread and after the commit. It must return at once; what it raises is logged."""
+
+    @property
+    def wants_notices(self) -> bool:
+        """False: `changed` is never called, and no notice is made for this run. Asked once."""
+
+    def recorded(self, results: Sequence[ResultRecorded]) -> None:
+        """These results are durable."""
+
+    def changed(self, notices: Sequence[Notice]) -> None:
+        """All that has changed in the run, in order."""
+
+    def ended(self, run: RunState) -> None:
+        """The run has finished, or was released. The last call."""
+
+    def broke(self, why: str) -> None:
+        """The engine is no more, and the run has not ended. The last call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Asks for a run to be begun, or to be gone on with: see `Engine.open_run`."""
+
+    workflow: str
+    run_id: str
+    plan: RunPlan
+    #: called once the run is open, before any attempt of it starts, and also where nothing will run; positions are
+    #: those of `plan`. What it raises is raised to whoever opened the run, which stays as it is then.
+    observe: Callable[[RunState, Opening], RunObserver]
+    graph: Graph | None = None  # the plan's, where there is one already
+    fresh: bool = False  # begin a new generation, whatever is there
+    given: Given = field(default_factory=dict)  # only where there is no generation yet
+    allow_change: bool = True  # False: where the plan has other tasks than before, `PlanChanged` is raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
