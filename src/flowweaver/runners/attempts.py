@@ -10,11 +10,11 @@ from flowweaver.core.phases import Reason
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions import scope_of, truth
 from flowweaver.ports import Attempt, Runner
-from flowweaver.runners.failures import failed, failure_of, storable
+from flowweaver.runners.failures import failed, failure_of, is_interrupt, storable
 
 
 def attempt_runner(runners: Mapping[str, Runner]) -> Callable[[Attempt], Outcome]:
-    """A function that runs an attempt and never raises."""
+    """A function that runs an attempt. It raises nothing but Ctrl-C: a `KeyboardInterrupt` on the main thread."""
 
     def run(attempt: Attempt) -> Outcome:
         runner = runners.get(attempt.task.kind)
@@ -27,7 +27,9 @@ def attempt_runner(runners: Mapping[str, Runner]) -> Callable[[Attempt], Outcome
             )
         try:
             outcome = runner(attempt)
-        except BaseException as exc:  # noqa: BLE001 - what slips through a runner is still this attempt's failure
+        except BaseException as exc:  # what slips through a runner is still this attempt's failure
+            if is_interrupt(exc):
+                raise
             outcome = failure_of(exc)
         return _asked(attempt, outcome) if isinstance(outcome, Failed) else outcome
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from flowweaver.ports import Cancellation
+from flowweaver.ports import Attempt, Cancellation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,16 @@ class CurrentTask:
     attempt: int  # 1, 2, 3 … over restarts and reruns
     idempotency_key: str  # the same over retries and restarts
     cancellation: Cancellation
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> CurrentTask:
+        """What the body of that attempt may know."""
+        return cls(
+            name=attempt.task.name,
+            attempt=attempt.id.number,
+            idempotency_key=attempt.idempotency_key,
+            cancellation=attempt.cancellation,
+        )
 
     @property
     def cancelled(self) -> bool:
@@ -51,6 +61,11 @@ def current_task() -> CurrentTask:
         return _current.get()
     except LookupError:
         raise LookupError("no task is running here: current_task() is for the body of a task") from None
+
+
+def set_current_task(task: CurrentTask) -> None:
+    """Let `current_task` give `task` in the rest of this context."""
+    _current.set(task)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ adds nothing to what the body said (no environment, no arguments, no traceback),
 
 from __future__ import annotations
 
-import asyncio
 import re
+import sys
+import threading
 
 from flowweaver.core.events import Failed
 from flowweaver.core.phases import Reason
@@ -36,6 +37,11 @@ def failure_of(exc: BaseException) -> Failed:
     return failed(Reason.TASK_FAILED, type(exc).__name__, _text_of(exc))
 
 
+def is_interrupt(exc: BaseException) -> bool:
+    """Whether it is Ctrl-C, which concerns the program: anywhere but on the main thread a body has raised it itself."""
+    return isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
 def failed(reason: str, error_type: str, message: str, *, retryable: bool = True) -> Failed:
     """A failure whose texts are bounded and storable."""
     return Failed(
@@ -61,7 +67,7 @@ def storable(text: str, limit: int = MAX_MESSAGE) -> str:
 def _text_of(exc: BaseException) -> str:
     if isinstance(exc, SystemExit):
         return f"the body ended the interpreter with sys.exit({exc.code!r:.100}): return or raise instead"
-    if isinstance(exc, asyncio.CancelledError) and not exc.args:
+    if _is_cancelled(exc) and not exc.args:
         return "the body was cancelled"
     try:
         text = str(exc)
@@ -70,3 +76,8 @@ def _text_of(exc: BaseException) -> str:
     except Exception:  # noqa: BLE001 - the text is made by code of the user
         return "(the error's text can not be made: its __str__ raises)"
     return text
+
+
+def _is_cancelled(exc: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")  # where nobody has loaded it, nobody can have raised what it defines
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)

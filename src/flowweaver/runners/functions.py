@@ -12,7 +12,7 @@ import json
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ def call(wanted: Call, cancellation: Cancellation) -> bytes:
         keywords = _keywords(function, wanted)
         result = function(**keywords)
         if inspect.isawaitable(result):
-            result = _awaited(result, cancellation)
+            result = awaited(result, cancellation)
         return encode_result(result)
 
 
@@ -175,13 +175,15 @@ def _title(wanted: Call) -> str:
 # -------------------------------------------------------------------------------------------------------- coroutines
 
 
-def _awaited(awaitable: Any, cancellation: Cancellation) -> Any:
+def awaited(awaitable: Any, cancellation: Cancellation) -> Any:
+    """What the awaitable gives, in an event loop that lives as long; cancelling the attempt cancels it."""
+
     async def body() -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
         def cancel() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: it is over
                 loop.call_soon_threadsafe(task.cancel)
 
         cancellation.on_request(cancel)

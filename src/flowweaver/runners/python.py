@@ -18,7 +18,7 @@ from flowweaver.policy import Isolation, Policy, UnsafeBody
 from flowweaver.ports import Attempt
 from flowweaver.runners import bodies
 from flowweaver.runners.current import CurrentTask, running
-from flowweaver.runners.failures import Refused, failed, failure_of
+from flowweaver.runners.failures import Refused, failed, failure_of, is_interrupt
 from flowweaver.runners.fields import bad_field, rendered
 from flowweaver.runners.functions import COMPLETED, Call, call, check_function
 from flowweaver.runners.launcher import PYTHON
@@ -43,21 +43,13 @@ def run_python(attempt: Attempt, policy: Policy) -> Outcome:
     return _call_here(attempt, wanted)
 
 
-def task_of(attempt: Attempt) -> CurrentTask:
-    """What `current_task()` gives in that attempt's body."""
-    return CurrentTask(
-        name=attempt.task.name,
-        attempt=attempt.id.number,
-        idempotency_key=attempt.idempotency_key,
-        cancellation=attempt.cancellation,
-    )
-
-
 def _call_here(attempt: Attempt, wanted: Call) -> Outcome:
     try:
-        with running(task_of(attempt)):
+        with running(CurrentTask.of(attempt)):
             return Completed(call(wanted, attempt.cancellation))
     except BaseException as exc:  # SystemExit and the like are the body's failure, not this thread's
+        if is_interrupt(exc):
+            raise
         if not isinstance(exc, Refused):
             log.debug('task "%s" raised', attempt.task.name, exc_info=exc)
         return failure_of(exc)

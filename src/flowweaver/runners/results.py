@@ -31,6 +31,7 @@ _FIXES = {
     "set": "return sorted(…) of it",
     "frozenset": "return sorted(…) of it",
     "generator": "return list(…) of it",
+    "async_generator": "return [each async for each in …] of it",
     "date": "return its .isoformat()",
     "datetime": "return its .isoformat()",
     "time": "return its .isoformat()",
@@ -42,15 +43,17 @@ _FIXES = {
 }
 
 
-def encode_result(value: Any, *, name: str = "result") -> bytes:
-    """`value` as JSON text in UTF-8 of at most 1 MiB; raises `Refused` with the reason, the place and the fix.
+def encode_result(value: Any, *, name: str = "result", limit: int = MAX_RESULT_BYTES) -> bytes:
+    """`value` as JSON text in UTF-8 of at most `limit` bytes; raises `Refused` with the reason, the place and the fix.
 
     `name` is what the value is called in messages.
     """
+    if value is None:
+        return b"null"
     if isinstance(value, (dict, list, tuple)):
-        _check_container(value, name)
-    elif isinstance(value, str) and len(value) > MAX_RESULT_BYTES:
-        raise _too_large(name, f"has {len(value)} characters")
+        _check_container(value, name, limit)
+    elif isinstance(value, str) and len(value) > limit:
+        raise _too_large(name, f"has {len(value)} characters", limit)
     else:
         _check_scalar(value, name)
     try:
@@ -61,12 +64,12 @@ def encode_result(value: Any, *, name: str = "result") -> bytes:
         encoded = text.encode()
     except UnicodeEncodeError:
         encoded = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-    if len(encoded) > MAX_RESULT_BYTES:
-        raise _too_large(name, f"is {len(encoded)} bytes")
+    if len(encoded) > limit:
+        raise _too_large(name, f"is {len(encoded)} bytes", limit)
     return encoded
 
 
-def _check_container(root: Any, name: str) -> None:
+def _check_container(root: Any, name: str, limit: int) -> None:
     # Depth first with a stack of our own: no recursion to exhaust, and a loop of references is only a great depth.
     # Every node takes two bytes of JSON at least and every character one, so that something enormous is refused before
     # it is copied, also where it is one text many times.
@@ -75,12 +78,12 @@ def _check_container(root: Any, name: str) -> None:
     while stack:
         container, path, depth = stack.pop()
         nodes += len(container)
-        if nodes * 2 > MAX_RESULT_BYTES:
-            raise _too_large(name, f"has more than {MAX_RESULT_BYTES // 2} values")
+        if nodes * 2 > limit:
+            raise _too_large(name, f"has more than {limit // 2} values", limit)
         items = container.values() if isinstance(container, dict) else container
         characters += sum([len(item) for item in items if type(item) is str])
-        if characters > MAX_RESULT_BYTES:
-            raise _too_large(name, f"has more than {MAX_RESULT_BYTES} characters")
+        if characters > limit:
+            raise _too_large(name, f"has more than {limit} characters", limit)
         if depth > MAX_DEPTH:
             raise Refused(
                 Reason.RESULT_NOT_JSON,
@@ -134,9 +137,9 @@ def _bad_key(key: Any, path: str) -> Refused:
     )
 
 
-def _too_large(name: str, what: str) -> Refused:
+def _too_large(name: str, what: str, limit: int) -> Refused:
     return Refused(
         Reason.RESULT_TOO_LARGE,
-        f"{name} {what}, and at most {MAX_RESULT_BYTES} bytes of JSON are kept: "
+        f"{name} {what}, and at most {limit} bytes of JSON are kept: "
         "write it to a file or an object store and return where it is",
     )

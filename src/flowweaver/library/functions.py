@@ -1,0 +1,284 @@
+"""Runs the function of a task: its parameters, its context, what it returns or raises.
+
+The executors call this for every attempt, so that a function which takes and returns nothing costs a few microseconds.
+A result is encoded here, once; each function that takes it gets a copy decoded for it alone.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import FunctionType
+from typing import Any
+
+from flowweaver.core.events import Completed, Failed, Outcome
+from flowweaver.core.phases import Reason
+from flowweaver.library import bodies
+from flowweaver.library.parameters import MissingParameter, arguments, takes_nothing
+from flowweaver.policy import Policy
+from flowweaver.ports import Attempt
+from flowweaver.runners.current import CurrentTask, set_current_task
+from flowweaver.runners.failures import Refused, failed, failure_of, is_interrupt
+from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
+
+CALL = "call"
+"""The kind of the bodies that are run here."""
+
+_OBJECT = b'{"flowweaver.io/object":'  # how a result begins that is an object in memory; its position follows
+_COMPLETED = "Completed"
+_PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})  # certainly no awaitable
+
+_UNWANTED = failed(Reason.TERMINATED, "Cancelled", "stopped before its body was started")
+_EVERY_ERROR = (Exception,)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Binding:
+    """What the attempts of one execution share. Positions are those in the plan."""
+
+    functions: Sequence[Callable[..., Any]]
+    retry_on: Sequence[tuple[type[BaseException], ...] | None]  # errors that are worth a retry; None: every Exception
+    context: contextvars.Context  # each attempt runs in a copy of it
+    objects: dict[int, Any] | None = None  # where nothing is stored: results that JSON can not carry, by position
+    errors: dict[int, BaseException] = field(default_factory=dict)  # the newest one of each task, by position
+    max_result_bytes: int = MAX_RESULT_BYTES
+    identity: Hashable = None  # what makes tasks of the same name the same one in this process; None: nothing does
+
+
+class FunctionRunner:
+    """Runs attempts of the kind "call" by the binding of their run, and others with the runner of their kind.
+
+    Safe from any thread. `run` is for executors that have threads alone; an `EventLoopExecutor` takes `begin`,
+    `run_async` and `is_async`. Whatever a body raises is its outcome, but for Ctrl-C: a `KeyboardInterrupt` on the main
+    thread comes out of `run`.
+    """
+
+    def __init__(self) -> None:
+        self._bindings: dict[int, Binding] = {}
+        self._others: Callable[[Attempt], Outcome] | None = None
+
+    def bind(self, run: int, binding: Binding) -> None:
+        """Run the attempts of that run by `binding`. Before the first one starts."""
+        self._bindings[run] = binding
+
+    def unbind(self, run: int) -> None:
+        """The run is over: what still starts of it is not run. Idempotent."""
+        self._bindings.pop(run, None)
+
+    def is_async(self, attempt: Attempt) -> bool:
+        """Whether its function is a coroutine function, which `run_async` should run."""
+        binding = self._bindings.get(attempt.id.run)
+        if binding is None or attempt.task.kind != CALL:
+            return False
+        return _is_coroutine_function(binding.functions[attempt.id.task])
+
+    def run(self, attempt: Attempt) -> Outcome:
+        """Run it in this thread, and what it gives to await in an event loop that lives as long."""
+        body = self._body(attempt)
+        return body.run() if isinstance(body, _Body) else body
+
+    def begin(self, attempt: Attempt) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """Run it in this thread. Where it gives something to await the rest is a coroutine, which must be awaited."""
+        body = self._body(attempt)
+        return body.begin() if isinstance(body, _Body) else body
+
+    async def run_async(self, attempt: Attempt) -> Outcome:
+        """Run it in this event loop."""
+        body = self._body(attempt)
+        return await body.run_async() if isinstance(body, _Body) else body
+
+    def _body(self, attempt: Attempt) -> _Body | Outcome:
+        if attempt.task.kind != CALL:
+            return self._other(attempt)
+        binding = self._bindings.get(attempt.id.run)
+        return _UNWANTED if binding is None else _Body(attempt, binding)
+
+    def _other(self, attempt: Attempt) -> Outcome:
+        if self._others is None:
+            from flowweaver.runners import registry, run_attempt
+
+            self._others = run_attempt(registry(Policy.permissive()))
+        return self._others(attempt)
+
+
+class _Body:
+    """One attempt at a function."""
+
+    __slots__ = ("_attempt", "_binding", "_key", "_position")
+
+    def __init__(self, attempt: Attempt, binding: Binding) -> None:
+        self._attempt = attempt
+        self._binding = binding
+        self._position = attempt.id.task
+        self._key = None if binding.identity is None else (binding.identity, attempt.task.name)
+
+    # --------------------------------------------------------------------------------------------- three ways to run it
+
+    def run(self) -> Outcome:
+        if not self._enter():
+            return _UNWANTED
+        try:
+            return self._completed(self._binding.context.copy().run(self._call_and_await))
+        except BaseException as exc:  # whatever a body raises is its attempt's failure
+            if is_interrupt(exc):
+                raise
+            return self._failed(exc)
+        finally:
+            self._leave()
+
+    def begin(self) -> Outcome | Coroutine[Any, Any, Outcome]:
+        if not self._enter():
+            return _UNWANTED
+        goes_on = False
+        context = self._binding.context.copy()
+        try:
+            value = context.run(self._call)
+            goes_on = _is_awaitable(value)
+            return self._await(value, context) if goes_on else self._completed(value)
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
+            return self._failed(exc)
+        finally:
+            if not goes_on:
+                self._leave()
+
+    async def run_async(self) -> Outcome:
+        if not await self._enter_async():
+            return _UNWANTED
+        return await self._await(None, self._binding.context)
+
+    async def _await(self, awaitable: Awaitable[Any] | None, context: contextvars.Context) -> Outcome:
+        """The rest of the body in this event loop, all of it where there is nothing to await yet."""
+        try:
+            for variable, value in context.items():  # an asyncio task has a context of its own
+                variable.set(value)
+            return self._completed(await (self._call() if awaitable is None else awaitable))
+        except BaseException as exc:  # noqa: BLE001 - whatever a body raises is its attempt's failure
+            return self._failed(exc)
+        finally:
+            self._leave()
+
+    # -------------------------------------------------------------------------------------------------------- its steps
+
+    def _call(self) -> Any:
+        attempt = self._attempt
+        function = self._binding.functions[self._position]
+        set_current_task(CurrentTask.of(attempt))
+        if not attempt.dependencies and takes_nothing(function):
+            return function()
+        results, missing = {}, {}
+        for name, known in attempt.dependencies.items():
+            if known.phase == _COMPLETED and known.result is not None:
+                results[name] = known.result
+            else:
+                missing[name] = known.phase
+        positional, keywords = arguments(function, attempt.task.name, results, missing, self._read)
+        return function(*positional, **keywords)
+
+    def _call_and_await(self) -> Any:
+        value = self._call()
+        if _is_awaitable(value):
+            from flowweaver.runners.functions import awaited
+
+            return awaited(value, self._attempt.cancellation)
+        return value
+
+    def _read(self, result: bytes) -> Any:
+        objects = self._binding.objects
+        if objects is not None and result.startswith(_OBJECT):
+            return objects[int(result[len(_OBJECT) : -1])]
+        return json.loads(result)
+
+    def _completed(self, value: Any) -> Completed:
+        objects = self._binding.objects
+        try:
+            encoded = encode_result(value, limit=self._binding.max_result_bytes)
+        except Refused:
+            if objects is None:
+                raise
+            encoded = _OBJECT
+        if objects is None:
+            return Completed(encoded)
+        is_object = encoded.startswith(_OBJECT)
+        if self._attempt.cancellation.requested:
+            pass  # nobody waits for it, and it must not take the place of a newer one
+        elif is_object:
+            objects[self._position] = value
+        else:
+            objects.pop(self._position, None)
+        return Completed(b"%s%d}" % (_OBJECT, self._position) if is_object else encoded)
+
+    def _failed(self, exc: BaseException) -> Failed:
+        if self._attempt.cancellation.requested:
+            return failed(Reason.TERMINATED, "Cancelled", "stopped on request")
+        log.debug("a body raised", exc_info=exc)
+        self._binding.errors[self._position] = exc
+        if isinstance(exc, MissingParameter):
+            return failed(Reason.TASK_FAILED, "TypeError", str(exc), retryable=False)
+        failure = failure_of(exc)
+        wanted = self._binding.retry_on[self._position]
+        if isinstance(exc, _EVERY_ERROR if wanted is None else wanted):
+            return failure
+        return replace(failure, retryable=False)
+
+    # -------------------------------------------------------------------------------------------- no body beside itself
+
+    def _enter(self) -> bool:
+        """Wait for this task's place; False where the attempt is cancelled meanwhile."""
+        if self._key is None or bodies.enter(self._key):
+            return True
+        woken, cancellation = threading.Event(), self._attempt.cancellation
+        cancellation.on_request(woken.set)
+        while not cancellation.requested:
+            if bodies.enter(self._key, woken.set):
+                return True
+            woken.wait()
+            woken.clear()
+        return False
+
+    async def _enter_async(self) -> bool:
+        if self._key is None or bodies.enter(self._key):
+            return True
+        import asyncio
+
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(woken.set)
+
+        try:
+            while not bodies.enter(self._key, wake):
+                await woken.wait()
+                woken.clear()
+        except asyncio.CancelledError:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        if self._key is not None:
+            bodies.leave(self._key)
+
+
+def _is_awaitable(value: Any) -> bool:
+    return type(value) not in _PLAIN and inspect.isawaitable(value)
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    if type(function) is FunctionType:
+        if function.__code__.co_flags & inspect.CO_COROUTINE:
+            return True
+        if not function.__dict__:
+            return False
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - it is asked what it is, not whether it is
+    )

@@ -1,0 +1,135 @@
+"""What a task's function is called with: the results of its dependencies, by the names of its parameters.
+
+A parameter gets the result of the dependency of its name, where a hyphen counts as an underscore; `**kwargs` gets all
+results that no other parameter takes. What is asked of the function costs nothing where it takes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType, MethodType
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+_CHANGES_THE_SIGNATURE = ("__wrapped__", "__signature__")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """What a function takes."""
+
+    positional_only: tuple[str, ...]
+    named: tuple[str, ...]  # may be passed by name
+    everything: bool  # has **kwargs
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MissingParameter(TypeError):
+    """A parameter without a default that no dependency fills. The text names the task and the fix."""
+
+
+def takes_nothing(function: Callable[..., Any]) -> bool:
+    """Whether it certainly has no parameter at all that a result could go to: nothing has to be found out then."""
+    if type(function) is not FunctionType or _has_another_signature(function):
+        return False
+    code = function.__code__
+    return not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS)
+
+
+def arguments(
+    function: Callable[..., Any],
+    task: str,
+    results: Mapping[str, R],
+    missing: Mapping[str, str],
+    read: Callable[[R], Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and the named arguments for `function`, the function of `task`.
+
+    `results` are those of dependencies that completed, by task name; `read` is called for each one that is passed.
+    `missing` says for the other dependencies how they ended. A function that does not say what it takes gets nothing.
+    Raises `MissingParameter`.
+    """
+    takes = _parameters_of(function)
+    if takes is None:
+        return [], {}
+    sources = _by_parameter(results)
+    positional = []
+    for name in takes.positional_only:
+        if name in sources:
+            positional.append(read(results[sources.pop(name)]))
+        elif name in takes.defaults:
+            positional.append(takes.defaults[name])  # one that follows can only be passed behind it
+        else:
+            raise _missing(name, task, missing)
+    keywords = {}
+    for name in takes.named:
+        if name in sources:
+            keywords[name] = read(results[sources.pop(name)])
+        elif name not in takes.defaults:
+            raise _missing(name, task, missing)
+    if takes.everything:
+        keywords.update({name: read(results[source]) for name, source in sources.items()})
+    return positional, keywords
+
+
+def _by_parameter(names: Mapping[str, Any]) -> dict[str, str]:
+    """The names of tasks by the parameter that each one goes to: of "a-b" and "a_b" the second is a_b."""
+    found = {name: name for name in names}
+    for name in names:
+        spelled = name.replace("-", "_")
+        if spelled not in names and spelled not in found:
+            del found[name]
+            found[spelled] = name
+    return found
+
+
+def _parameters_of(function: Callable[..., Any]) -> _Parameters | None:
+    """What it takes; None where it tells nobody, as some functions in C."""
+    inner, bound = (function.__func__, 1) if type(function) is MethodType else (function, 0)
+    if type(inner) is FunctionType and not _has_another_signature(inner):
+        return _of_code(inner, bound)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return _Parameters(
+        tuple(each.name for each in parameters if each.kind is each.POSITIONAL_ONLY),
+        tuple(each.name for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}),
+        any(each.kind is each.VAR_KEYWORD for each in parameters),
+        {each.name: each.default for each in parameters if each.default is not each.empty},
+    )
+
+
+def _of_code(function: FunctionType, bound: int) -> _Parameters:
+    """The same as `inspect.signature`, which takes twenty times as long. The first `bound` are filled already."""
+    code = function.__code__
+    count, names = code.co_argcount, code.co_varnames
+    defaults: dict[str, Any] = {}
+    if function.__defaults__:
+        defaults.update(zip(names[count - len(function.__defaults__) : count], function.__defaults__, strict=True))
+    if function.__kwdefaults__:
+        defaults.update(function.__kwdefaults__)
+    return _Parameters(
+        names[bound : code.co_posonlyargcount],
+        names[max(bound, code.co_posonlyargcount) : count + code.co_kwonlyargcount],
+        bool(code.co_flags & inspect.CO_VARKEYWORDS),
+        defaults,
+    )
+
+
+def _has_another_signature(function: FunctionType) -> bool:
+    own = function.__dict__
+    return bool(own) and any(name in own for name in _CHANGES_THE_SIGNATURE)
+
+
+def _missing(name: str, task: str, missing: Mapping[str, str]) -> MissingParameter:
+    for dependency, phase in missing.items():
+        if name in {dependency, dependency.replace("-", "_")}:
+            fix = f"the task '{dependency}' ended as {phase} and has no result: give the parameter a default"
+            break
+    else:
+        fix = "depend on a task of that name, or give the parameter a default"
+    return MissingParameter(f"the function of task '{task}' needs the parameter '{name}': {fix}")
