@@ -100,7 +100,6 @@ def test_an_import_that_fails_inside_of_the_module_is_the_modules_own_error(isol
     [
         ("def main():\n    raise ValueError('wrong')", "ValueError", "wrong"),
         ("def main():\n    raise SystemExit(3)", "SystemExit", "sys.exit(3)"),
-        ("def main():\n    raise KeyboardInterrupt", "KeyboardInterrupt", ""),
         ("import asyncio\ndef main():\n    raise asyncio.CancelledError", "CancelledError", "cancelled"),
         ("async def main():\n    raise LookupError('a\\ud800b')", "LookupError", "a\ufffdb"),
         ("def main(:", "SyntaxError", "python.source"),
@@ -113,6 +112,20 @@ def test_what_a_body_raises_is_its_failure(call, source, error_type, message):
     assert message in failure.message
     assert failure.reason == "TaskFailed"
     assert failure.retryable
+
+
+def test_an_interrupt_that_a_body_raises_is_its_failure_in_a_thread(call):
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(call("def main():\n    raise KeyboardInterrupt")))
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    assert failure_of(outcomes[0]).error_type == "KeyboardInterrupt"
+
+
+def test_an_interrupt_on_the_main_thread_is_the_programs_and_no_failure_of_the_body():
+    body = {"source": "def main():\n    raise KeyboardInterrupt", "isolation": "Thread"}
+    with pytest.raises(KeyboardInterrupt):
+        run(attempt_of("python", body))
 
 
 @pytest.mark.parametrize(

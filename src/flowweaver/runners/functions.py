@@ -10,9 +10,12 @@ import importlib
 import inspect
 import json
 import sys
+import threading
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,7 +179,10 @@ def _title(wanted: Call) -> str:
 
 
 def awaited(awaitable: Any, cancellation: Cancellation) -> Any:
-    """What the awaitable gives, in an event loop that lives as long; cancelling the attempt cancels it."""
+    """What the awaitable gives, in an event loop that lives as long; cancelling the attempt cancels it.
+
+    The loop has a thread of its own where this one is running another loop, as in a notebook.
+    """
 
     async def body() -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -189,4 +195,17 @@ def awaited(awaitable: Any, cancellation: Cancellation) -> Any:
         cancellation.on_request(cancel)
         return await awaitable
 
-    return asyncio.run(body())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(body())
+    answer: Future[Any] = Future()
+    threading.Thread(target=_run, args=(copy_context(), body(), answer), name="flowweaver-loop", daemon=True).start()
+    return answer.result()
+
+
+def _run(context: Context, coroutine: Coroutine[Any, Any, Any], answer: Future[Any]) -> None:
+    try:
+        answer.set_result(context.run(asyncio.run, coroutine))
+    except BaseException as exc:  # noqa: BLE001 - it is raised where the answer is waited for
+        answer.set_exception(exc)
