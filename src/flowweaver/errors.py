@@ -68,7 +68,8 @@ class TaskExecutionError(RunFailed):
     """A task has failed. Its cause is what the body raised, where that happened in this process."""
 
     def __init__(self, task: str, attempt: int, message: str, *, reason: str = "", error_type: str = "") -> None:
-        super().__init__(f"Task '{task}' failed in attempt {attempt}: {message}")
+        what = f"{error_type}: {message}" if error_type else message
+        super().__init__(f"Task '{task}' failed in attempt {attempt}: {what}")
         self.task = task
         self.attempt = attempt  # 1, 2, 3 … over restarts
         self.reason = reason  # one word: TaskFailed, Timeout, CrashLoop …
@@ -85,7 +86,7 @@ class WorkflowExecutionError(RunFailed):
 
 
 class WorkflowRunningError(UserError):
-    """This run is active already, and can not be opened twice at a time."""
+    """The run is active already, and can not be opened twice at a time."""
 
 
 class PlanChanged(UserError):

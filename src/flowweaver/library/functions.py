@@ -215,7 +215,7 @@ class _Body:
             objects[self._position] = value
         else:
             objects.pop(self._position, None)
-        return Completed(b"%s%d}" % (_OBJECT, self._position) if is_object else encoded)
+        return Completed(object_marker(self._position) if is_object else encoded)
 
     def _failed(self, exc: BaseException) -> Failed:
         if self._attempt.cancellation.requested:
@@ -267,6 +267,11 @@ class _Body:
     def _leave(self) -> None:
         if self._key is not None:
             bodies.leave(self._key)
+
+
+def object_marker(position: int) -> bytes:
+    """The stored result of a task whose real one is in `Binding.objects`, at `position`."""
+    return b"%s%d}" % (_OBJECT, position)
 
 
 def _is_awaitable(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from flowweaver.core import plan as core
 from flowweaver.core.plan import FailurePolicy, Jitter, OnCrash, TriggerRule
@@ -12,16 +12,18 @@ from flowweaver.errors import ArgumentError
 from flowweaver.policy import Isolation
 
 T = TypeVar("T")
+OnChange = Literal["warn", "error", "fresh"]
+"""What becomes of an unfinished run whose workflow has other tasks now: see `ThreadedExecutor.execute`."""
 
-__all__ = ["FailurePolicy", "Isolation", "OnCrash", "RetryPolicy", "TriggerRule", "choice"]
+__all__ = ["FailurePolicy", "Isolation", "OnChange", "OnCrash", "RetryPolicy", "TriggerRule", "choice"]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How failed attempts are repeated; how often is the task's `retries`.
 
-    The wait before retry n is `delay * factor ** (n - 1)` seconds, at most `maximum`; with `jitter` a random part of
-    it. Waiting costs no thread. `on` are the exceptions that are worth another attempt, `timeouts` whether a timeout is.
+    The wait before retry n is `delay * factor ** (n - 1)` seconds, at most `maximum`, with `jitter` a random part of
+    that. Waiting costs no thread. `on` are the exceptions that are worth another attempt, `timeouts` whether a timeout is.
     """
 
     delay: float = 0.1  # seconds
@@ -33,7 +35,8 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         """Raises `ArgumentError` where a number makes no sense."""
-        for name, value, least in (("delay", self.delay, 0.0), ("factor", self.factor, 1.0), ("maximum", self.maximum, 0.0)):
+        for name, least in (("delay", 0.0), ("factor", 1.0), ("maximum", 0.0)):
+            value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
                 raise ArgumentError(f"RetryPolicy({name}={value!r}): use a number of at least {least:g}")
         on = (self.on,) if isinstance(self.on, type) else tuple(self.on)
@@ -47,6 +50,7 @@ class RetryPolicy:
             limit=retries,
             delay_seconds=float(self.delay),
             factor=float(self.factor),
+            timeouts=self.timeouts,
             max_delay_seconds=float(self.maximum),
             jitter=Jitter.FULL if self.jitter else Jitter.NONE,
         )

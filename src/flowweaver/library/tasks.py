@@ -13,6 +13,7 @@ from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, Trigger
 from flowweaver.library.statuses import TaskStatus
 
 if TYPE_CHECKING:
+    from flowweaver.core.plan import TaskPlan
     from flowweaver.library.boards import Board
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +36,7 @@ class Task:
     task that says COMPLETED is not run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the order of 0.2; what is new is keyword-only
         self,
         name: str,
         fn: Callable[..., Any],
@@ -74,6 +75,7 @@ class Task:
         self.allow_failure = allow_failure
         self.on_crash = choice(OnCrash, on_crash, f"task '{name}': on_crash")
         self.isolation = choice(Isolation, isolation, f"task '{name}': isolation")
+        self.plan: TaskPlan | None = None  # what a manifest says of it; None: it is a function
         self._board: Board | None = None  # of the newest execution; None: what was set by hand holds
         self._position = 0
         self._status, self._result, self._error = status, result, error
