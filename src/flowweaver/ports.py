@@ -72,7 +72,7 @@ Given = Mapping[int, tuple[TaskState, bytes]]
 class Kept:
     """What a new run has from the start."""
 
-    #: key of an earlier generation, which this one replaces: what has not finished there is cancelled, reason `Replaced`
+    #: key of an earlier generation, which this one replaces: what is unfinished there is cancelled, reason `Replaced`
     source: int | None = None
     tasks: Mapping[int, int] = field(default_factory=dict)  # position here -> position in `source`, of completed tasks
     given: Given = field(default_factory=dict)
@@ -335,7 +335,7 @@ OpenedRun = Opening
 
 
 class RunObserver(Protocol):
-    """Told of one run, on the engine's thread and after the commit. It must return at once; what it raises is logged."""
+    """Told of one run, on the engine's thread, after the commit. It must return at once; what it raises is logged."""
 
     @property
     def wants_notices(self) -> bool:

@@ -36,7 +36,7 @@ class Bench:
         self.clock = ManualClock()
         self.open()
 
-    def open(self) -> None:
+    def open(self, *, recover: bool = True) -> None:
         """A new life over the same store."""
         self.executor = ManualExecutor(self.clock, self._on_start)
         self.conductor = Conductor(
@@ -48,7 +48,10 @@ class Bench:
             pause=self._pause,
         )
         self.conductor.listeners.append(self.notices.extend)
-        self.conductor.recover()
+        if recover:
+            self.conductor.recover()
+        else:
+            self.conductor.skip()
 
     def _on_start(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)

@@ -238,7 +238,7 @@ def test_a_rerun_takes_up_what_did_not_complete_and_nothing_else(bench):
     bench.end("b", outcome=BROKEN)
     assert bench.head().phase == "failed"
     bench.take_started()
-    request = bench.conductor.rerun(RerunRequested(key, "once"))
+    request = bench.conductor.intake.rerun(RerunRequested(key, "once"))
     bench.turn(request)
     assert bench.take_started() == ["b#2"]
     assert bench.attempts[-1].dependencies["a"].result == b'"kept"'
@@ -246,13 +246,13 @@ def test_a_rerun_takes_up_what_did_not_complete_and_nothing_else(bench):
     bench.end("c")
     assert bench.head().phase == "completed"
     assert bench.head().rerun_token == "once"
-    assert bench.conductor.rerun(RerunRequested(key, "once")) is None
+    assert bench.conductor.intake.rerun(RerunRequested(key, "once")) is None
 
 
 def test_a_rerun_after_terminate_waits_for_the_body_that_was_given_up(bench):
     key = bench.submit(task("a"))
     bench.turn(ShutdownRequested(key, Shutdown.TERMINATE))
-    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")))
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "again")))
     assert bench.started == ["a#1"]
     bench.end("a")
     assert bench.started == ["a#1", "a#2"]

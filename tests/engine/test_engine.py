@@ -31,12 +31,12 @@ LONG = 60.0  # seconds; nothing here takes so long unless it hangs
 
 
 @contextmanager
-def engine_on(path: Path, run, *, workers: int = 4, vfs: str | None = None):
+def engine_on(path: Path, run, *, workers: int = 4, vfs: str | None = None, **options):
     clock = SystemClock()
     store = SQLiteStore(path, clock=clock, vfs=vfs)
     executor = ThreadedExecutor(run, workers, clock)
     try:
-        with Engine(store=store, executor=executor, clock=clock, workers=workers) as engine:
+        with Engine(store=store, executor=executor, clock=clock, workers=workers, **options) as engine:
             yield engine
     finally:
         executor.close()
@@ -219,10 +219,9 @@ def test_whoever_hears_of_the_end_sees_the_outputs(tmp_path):
     assert [(str(snapshot.head.phase), snapshot.outputs) for snapshot in seen] == [("completed", {"sum": 1})]
 
 
-def test_an_attempt_is_not_given_more_results_than_memory_bears(tmp_path, monkeypatch):
-    monkeypatch.setattr("flowweaver.engine.inputs.GIVEN_BYTES", 100)
+def test_an_attempt_is_not_given_more_results_than_memory_bears(tmp_path):
     plan = RunPlan(tasks=(task("a"), task("b"), task("small", "a"), task("large", "a", "b")))
-    with engine_on(tmp_path / "s.db", lambda _attempt: Completed(b'"%s"' % (b"x" * 60))) as engine:
+    with engine_on(tmp_path / "s.db", lambda _attempt: Completed(b'"%s"' % (b"x" * 60)), given_bytes=100) as engine:
         snapshot = engine.wait(engine.submit(RunName("w"), plan), LONG)
     assert [(str(state.phase), state.reason) for state in snapshot.tasks[2:]] == [
         ("completed", ""),
@@ -416,7 +415,7 @@ def test_an_engine_can_be_stopped_while_its_store_can_not_be_written(error):
 
 def test_a_submitter_is_told_when_the_engine_stops_before_the_store_can_be_written():
     class Unwritable(MemoryStore):
-        def create_run(self, name, plan, head):
+        def create_runs(self, runs):
             raise StoreUnavailable("database or disk is full")
 
     clock, told = SystemClock(), []

@@ -40,9 +40,9 @@ class Unreliable(MemoryStore):
         if self.failing.get(operation):
             raise self.failing[operation].pop(0)
 
-    def create_run(self, name, plan, head):
-        self._may("create_run")
-        return super().create_run(name, plan, head)
+    def create_runs(self, runs):
+        self._may("create_runs")
+        return super().create_runs(runs)
 
     def create_tasks(self, run, first, names):
         self.read_run(run)  # a file has a foreign key there
@@ -90,7 +90,7 @@ def test_settings_of_a_run_that_waits_behind_other_submissions_hold():
 def test_a_rerun_that_is_asked_for_while_the_rows_are_written_takes_nothing_in_twice():
     bench = Bench()
     key = bench.conductor.submit(RunName("w"), wide())
-    request = bench.conductor.rerun(RerunRequested(key, "early"))
+    request = bench.conductor.intake.rerun(RerunRequested(key, "early"))
     bench.conductor.turn([request] if request else [])
     bench.turn()
     assert bench.started == ["t0#1"]
@@ -156,7 +156,7 @@ def test_a_result_that_can_not_be_read_now_delays_the_attempt_and_loses_nothing(
 
 def test_a_submission_outlasts_a_disk_that_is_full_for_hours():
     bench = Bench(store=Unreliable())
-    bench.store.fail("create_run", *[StoreUnavailable("database or disk is full")] * 5000)
+    bench.store.fail("create_runs", *[StoreUnavailable("database or disk is full")] * 5000)
     bench.submit(task("a"))
     assert bench.started == ["a#1"]
     assert len(bench.pauses) == 5000
@@ -241,7 +241,7 @@ def test_results_that_wait_for_a_reader_take_a_bounded_part_of_memory(monkeypatc
 def test_a_suspended_run_that_is_run_again_has_its_timeout_again(bench):
     key = bench.submit(task("a"), timeout_seconds=30)
     bench.end("a", outcome=Failed(message="it broke"))
-    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")), SettingsRequested(key, suspended=True))
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "again")), SettingsRequested(key, suspended=True))
     assert bench.head(key).phase == "suspended"
     bench.turn(SettingsRequested(key, suspended=False))
     assert bench.started == ["a#1", "a#2"]
@@ -290,7 +290,7 @@ def test_a_run_that_was_ended_while_suspended_is_suspended_when_it_is_run_again(
     key = bench.submit(task("a"), suspended=True)
     bench.turn(ShutdownRequested(key, Shutdown.TERMINATE))
     assert bench.head(key).phase == "cancelled"
-    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")))
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "again")))
     assert bench.head(key).phase == "suspended"
     bench.turn(SettingsRequested(key, suspended=False))
     assert bench.started == ["a#1"]
@@ -299,10 +299,10 @@ def test_a_run_that_was_ended_while_suspended_is_suspended_when_it_is_run_again(
 def test_two_reruns_at_once_are_one_and_a_completed_run_takes_note_of_its_own(bench):
     key = bench.submit(task("a"))
     bench.end("a", outcome=Failed())
-    bench.turn(*(bench.conductor.rerun(RerunRequested(key, token)) for token in "xy"))
+    bench.turn(*(bench.conductor.intake.rerun(RerunRequested(key, token)) for token in "xy"))
     assert bench.started == ["a#1", "a#2"]
     bench.end("a")
-    bench.turn(bench.conductor.rerun(RerunRequested(key, "z")))
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "z")))
     assert (bench.head(key).phase, bench.head(key).rerun_token) == ("completed", "z")
     assert bench.conductor.world.runs == {}
 
@@ -311,7 +311,7 @@ def test_a_rerun_that_comes_while_draining_starts_with_the_next_life(bench):
     key = bench.submit(task("a"))
     bench.end("a", outcome=Failed())
     bench.turn(DrainRequested())
-    bench.turn(bench.conductor.rerun(RerunRequested(key, "again")))
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "again")))
     assert (bench.head(key).phase, bench.started) == ("pending", ["a#1"])
     bench.open()
     assert bench.started == ["a#1", "a#2"]

@@ -254,7 +254,7 @@ class Runs(RuleBasedStateMachine):
     def rerun(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(self.keys))
         self.tokens += 1
-        request = self.conductor.rerun(RerunRequested(key, str(self.tokens)))
+        request = self.conductor.intake.rerun(RerunRequested(key, str(self.tokens)))
         assert request is not None
         if key in self.conductor.world.runs and self.conductor.world.runs[key].head.phase.finished:
             self.closed.discard(key)

@@ -22,11 +22,16 @@ def open_run(
     plan: RunPlan,
     head: RunHead,
     tasks: list[TaskState] | None = None,
+    graph: Graph | None = None,
 ) -> RunState:
-    """A run in memory, from what the store has of it. Raises `GraphError` where its plan is no DAG."""
-    graph = plan.graph()
-    states = tasks if tasks is not None else [TaskState() for _ in plan.tasks]
-    unmet = [sum(not states[wanted].phase.finished for wanted in dependencies) for dependencies in graph.dependencies]
+    """A run in memory, from what the store has of it. Raises `GraphError` where its plan is no DAG.
+
+    `graph` is the plan's, where there is one already.
+    """
+    graph = graph or plan.graph()
+    states = tasks if tasks is not None else [TaskState()] * len(plan.tasks)
+    waiting = [not state.phase.finished for state in states]
+    unmet = [sum([waiting[wanted] for wanted in dependencies]) for dependencies in graph.dependencies]
     run = RunState(
         key=key,
         workflow=name[0],
@@ -39,15 +44,13 @@ def open_run(
         unmet=unmet,
         ready=deque(),
         running=sum(state.phase is TaskPhase.RUNNING for state in states),
-        unfinished=sum(not state.phase.finished for state in states),
+        unfinished=sum(waiting),
     )
     if not run.head.closed:
-        run.ready.extend(_ready(graph, states, unmet))
+        run.ready.extend(
+            task for task, count in enumerate(unmet) if not count and states[task].phase is TaskPhase.PENDING
+        )
     return run
-
-
-def _ready(graph: Graph, states: list[TaskState], unmet: list[int]) -> list[int]:
-    return [task for task in graph.order() if states[task].phase is TaskPhase.PENDING and not unmet[task]]
 
 
 def admit(world: World, run: RunState) -> None:
@@ -58,9 +61,18 @@ def admit(world: World, run: RunState) -> None:
 
 
 def dismiss(world: World, key: int) -> None:
-    """Take a run out of the world: it has finished, and nothing of it runs."""
+    """Take a run out of the world: nothing of it runs."""
     run = world.runs.pop(key)
     _leave_rotation(world, run.head.priority, key)
+
+
+def hold(world: World, key: int) -> RunState | None:
+    """Have nothing more of a run started; gives it, None where it is not there."""
+    run = world.runs.get(key)
+    if run is not None:
+        run.held = True
+        _rotate(world, run, served=False)
+    return run
 
 
 def apply(world: World, changes: Changes) -> None:
@@ -84,6 +96,7 @@ def apply(world: World, changes: Changes) -> None:
     world.abandoned.update(changes.abandoned)
     world.abandoned.difference_update(changes.returned)
     world.draining = world.draining or changes.draining
+    world.workers = max(0, world.workers + changes.workers)
     served = {attempt.run for attempt, _ in changes.started}
     for key, run in touched.items():
         if run.head.closed:

@@ -67,6 +67,7 @@ class Changes:
     abandoned: list[AttemptId] = field(default_factory=list)
     returned: list[AttemptId] = field(default_factory=list)  # abandoned bodies that are over now
     draining: bool = False
+    workers: int = 0  # so many more, or fewer
 
     def __bool__(self) -> bool:
         """Whether there is anything to commit."""

@@ -23,9 +23,13 @@ from flowweaver.core.events import (
     RerunRequested,
     RunAdmitted,
     RunDue,
+    RunRequested,
+    RunTakenUp,
     SettingsRequested,
     ShutdownRequested,
     TaskDue,
+    Timer,
+    WorkersRequested,
     urgency,
 )
 from flowweaver.core.state import World
@@ -65,19 +69,11 @@ class _Batch:
             case DrainRequested():
                 self.changes.draining = True
             case InterruptRequested():
-                self._interrupt_all()
-            case (
-                AttemptTimedOut()
-                | TaskDue()
-                | RunDue()
-                | RunAdmitted()
-                | ShutdownRequested()
-                | SettingsRequested()
-                | RerunRequested()
-            ):
-                self._run_event(event)
+                self._interrupt(event.run)
+            case WorkersRequested():
+                self.changes.workers += event.more
             case _:
-                assert_never(event)
+                self._run_event(event)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         draft = self.draft(event.attempt.run)
@@ -88,41 +84,18 @@ class _Batch:
         elif draft is not None and draft.is_current(event.attempt):
             draft.attempt_ended(event)
 
-    def _run_event(
-        self,
-        event: AttemptTimedOut
-        | TaskDue
-        | RunDue
-        | RunAdmitted
-        | ShutdownRequested
-        | SettingsRequested
-        | RerunRequested,
-    ) -> None:
+    def _run_event(self, event: Timer | RunRequested) -> None:
         draft = self.draft(event.attempt.run if isinstance(event, AttemptTimedOut) else event.run)
         if draft is None:
             return
-        match event:
-            case AttemptTimedOut():
-                if draft.is_current(event.attempt):
-                    draft.attempt_timed_out(event)
-            case TaskDue():
-                draft.task_due(event.task)
-            case RunDue():
-                draft.run_due()
-            case RunAdmitted():
-                draft.admitted(recovered=event.recovered)
-            case ShutdownRequested():
-                draft.shut_down(event.mode)
-            case SettingsRequested():
-                draft.change_settings(event)
-            case RerunRequested():
-                draft.rerun(event.token)
-            case _:
-                assert_never(event)
+        if isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):
+            _fire(draft, event)
+        else:
+            _request(draft, event)
 
-    def _interrupt_all(self) -> None:
-        self.changes.draining = True
-        for run in self.world.runs.values():
+    def _interrupt(self, key: int | None) -> None:
+        self.changes.draining |= key is None
+        for run in self.world.runs.values() if key is None else filter(None, [self.world.runs.get(key)]):
             if run.running and (draft := self.draft(run.key)) is not None:
                 draft.interrupt_running()
 
@@ -135,10 +108,11 @@ class _Batch:
         if self.world.draining or self.changes.draining:
             return
         running = self.world.running + sum(draft.running - draft.run.running for draft in self.drafts.values())
-        free = self.world.workers - running
+        workers = self.world.workers + self.changes.workers
+        free = workers - running
         # Bodies that were given up hold threads and memory: with more of them than workers, starting makes it worse.
         abandoned = len(self.world.abandoned) + len(self.changes.abandoned) - len(self.changes.returned)
-        if free <= 0 or abandoned > self.world.workers:
+        if free <= 0 or abandoned > workers:
             return
         quarantine_free = self._quarantine_free()
         for priority in self._priorities():
@@ -182,3 +156,32 @@ class _Batch:
     def close(self) -> None:
         for draft in self.drafts.values():
             draft.record()
+
+
+def _fire(draft: RunDraft, event: Timer) -> None:
+    match event:
+        case AttemptTimedOut():
+            if draft.is_current(event.attempt):
+                draft.attempt_timed_out(event)
+        case TaskDue():
+            draft.task_due(event.task)
+        case RunDue():
+            draft.run_due()
+        case _:
+            assert_never(event)
+
+
+def _request(draft: RunDraft, event: RunRequested) -> None:
+    match event:
+        case RunAdmitted():
+            draft.admitted(recovered=event.recovered)
+        case RunTakenUp():
+            draft.take_up(event.token)
+        case ShutdownRequested():
+            draft.shut_down(event.mode)
+        case SettingsRequested():
+            draft.change_settings(event)
+        case RerunRequested():
+            draft.rerun(event.token)
+        case _:
+            assert_never(event)

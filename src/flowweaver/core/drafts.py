@@ -64,7 +64,7 @@ class RunDraft:
     @property
     def startable(self) -> bool:
         """An attempt could start now if there were a free worker."""
-        return bool(self._new_ready or self.run.ready) and self.head.has_room(self.running)
+        return bool(self._new_ready or self.run.ready) and not self.run.held and self.head.has_room(self.running)
 
     # ------------------------------------------------------------------------------------------------- attempts end
 
@@ -92,11 +92,12 @@ class RunDraft:
         A retry waits until the body has returned, so that no two attempts of a task run beside each other.
         """
         attempt = event.attempt
-        limit = self.run.plan.tasks[attempt.task].timeout_seconds
+        plan = self.run.plan.tasks[attempt.task]
         failure = Failed(
             reason=Reason.TIMEOUT,
-            message=f"attempt {attempt.number} ran longer than its timeout of {limit:g} s",
+            message=f"attempt {attempt.number} ran longer than its timeout of {plan.timeout_seconds:g} s",
             error_type="Timeout",
+            retryable=plan.retry.timeouts,
         )
         self._close_attempt(attempt, "timed_out", self.now, failure)
         self.changes.abandoned.append(attempt)
@@ -155,6 +156,29 @@ class RunDraft:
             if state.reason == Reason.ATTEMPT_STILL_RUNNING:  # its body went with the process
                 self._tasks[task] = replace(state, reason=Reason.BACKOFF)
 
+    def take_up(self, token: str) -> None:
+        """The run is to be gone on with, whatever it was that ended it. Its timeout counts anew, from its next start.
+
+        What a crash has just failed is failed: only what was closed before is opened again.
+        """
+        closed, plan = self.head.closed, self.run.plan
+        self.admitted(recovered=True)
+        if closed:
+            self.close_if_finished()
+            self.rerun(token)
+        head = self.head
+        if head.phase.finished:
+            return
+        phase = RunPhase.PENDING if head.started_at is None else RunPhase.RUNNING
+        self.head = replace(
+            head,
+            phase=RunPhase.SUSPENDED if plan.suspended else phase,
+            deadline=None,
+            suspended=plan.suspended,
+            priority=plan.priority,
+            parallelism=plan.parallelism,
+        )
+
     def shut_down(self, mode: Shutdown) -> None:
         """End the run early; asking twice changes nothing."""
         if not self._unfinished or self.head.shutdown in (mode, Shutdown.TERMINATE):
@@ -200,11 +224,12 @@ class RunDraft:
             failed_fast=False,
             rerun_token=token,
         )
-        for task, state in enumerate(self.run.tasks):
-            if state.phase is not TaskPhase.COMPLETED:
-                self._reset(task)
-        for task in self._tasks:
-            unmet = sum(wanted in self._tasks for wanted in self.run.graph.dependencies[task])
+        again = [task for task in range(len(self.run.tasks)) if self.task(task).phase is not TaskPhase.COMPLETED]
+        self._new_ready.clear()
+        for task in again:
+            self._reset(task)
+        for task in again:
+            unmet = sum(not self.task(wanted).phase.finished for wanted in self.run.graph.dependencies[task])
             self._unmet[task] = unmet
             if not unmet:
                 self._make_ready(task)

@@ -97,6 +97,17 @@ class RunAdmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTakenUp:
+    """A run that had ended or was left unfinished is in memory, to be gone on with: what did not complete is to run.
+
+    What was running counts as crashed. `token` names a rerun, where it comes to one; the plan's settings hold anew.
+    """
+
+    run: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShutdownRequested:
     """End the run early. Never taken back; Terminate after Stop goes further, Stop after Terminate says nothing new."""
 
@@ -132,9 +143,19 @@ class DrainRequested:
 class InterruptRequested:
     """The grace period is over: note every running attempt as interrupted. It counts as no crash."""
 
+    run: int | None = None  # of that run alone; None: of all, and start nothing new in any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersRequested:
+    """Let so many more attempts run at once, or fewer where it is negative. What runs goes on."""
+
+    more: int
+
 
 Fact = AttemptEnded
-Request = RunAdmitted | ShutdownRequested | SettingsRequested | RerunRequested | DrainRequested | InterruptRequested
+RunRequested = RunAdmitted | RunTakenUp | ShutdownRequested | SettingsRequested | RerunRequested
+Request = RunRequested | DrainRequested | InterruptRequested | WorkersRequested
 Timer = AttemptTimedOut | TaskDue | RunDue
 Event = Fact | Request | Timer
 

@@ -41,6 +41,20 @@ class Graph:
             raise GraphError("tasks depend on each other in a cycle: " + " -> ".join(names[task] for task in cycle))
         return graph
 
+    @classmethod
+    def ordered(cls, names: Sequence[str], dependencies: Sequence[Sequence[int]]) -> Graph:
+        """Build from tasks that come after all that they depend on, dependencies as positions, each named once.
+
+        Nothing is searched: the names must be different. Raises `GraphError` where a task depends on a later one.
+        """
+        dependants: list[list[int]] = [[] for _ in names]
+        for task, wanted in enumerate(dependencies):
+            for dependency in wanted:
+                if not 0 <= dependency < task:
+                    raise GraphError(f'task "{names[task]}" comes before what it depends on: put it behind that')
+                dependants[dependency].append(task)
+        return cls(tuple(names), tuple(map(tuple, dependencies)), tuple(map(tuple, dependants)))
+
     def order(self) -> tuple[int, ...]:
         """All positions, dependencies first; among those that are free at once, the user's order."""
         missing = [len(wanted) for wanted in self.dependencies]

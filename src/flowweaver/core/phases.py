@@ -108,6 +108,7 @@ class Reason(StrEnum):
     FAIL_FAST = "FailFast"
     STOPPED = "Stopped"
     TERMINATED = "Terminated"
+    REPLACED = "Replaced"
 
 
 def after(phase: TaskPhase, step: Step, *, task: str) -> TaskPhase:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from flowweaver.core.graph import Graph
@@ -54,6 +56,7 @@ class RetryPolicy:
     max_delay_seconds: float = 300.0
     jitter: Jitter = Jitter.NONE
     when: str | None = None  # an expression, evaluated by the runner; None: every error is retried
+    timeouts: bool = True  # False: an attempt that has timed out is not repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,7 @@ class TaskPlan:
     allow_failure: bool = False
     on_crash: OnCrash = OnCrash.RERUN
     internal: bool = False  # ours, not the user's (the evaluation of `outputs`): not counted and not shown
+    version: str = ""  # of what the body does: with another one, a result that is there does not hold any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,30 +96,62 @@ class RunPlan:
         return Graph.build((task.name, task.depends_on) for task in self.tasks)
 
 
+def digest(plan: RunPlan) -> bytes:
+    """The same for two plans with the same tasks: names, dependencies and versions, in the same order."""
+    # `ascii` of plain texts is the same in every Python, and a tenth of what it takes to write JSON.
+    return sha256(ascii([(str(task.name), task.depends_on, task.version) for task in plan.tasks]).encode()).digest()
+
+
 def plan_to_json(plan: RunPlan) -> dict[str, Any]:
-    """The plan as JSON; `plan_from_json` gives an equal plan."""
-    return _known(
-        plan, tasks=[_known(task, depends_on=list(task.depends_on), retry=_known(task.retry)) for task in plan.tasks]
-    )
+    """The plan as JSON, without what is default; `plan_from_json` gives an equal plan."""
+    return {**_unusual(plan, _RUN_FIELDS), "tasks": [_task_to_json(task) for task in plan.tasks]}
 
 
 def plan_from_json(data: Mapping[str, Any]) -> RunPlan:
-    """A plan from what `plan_to_json` gave; a field that an older version did not write has its default."""
-    tasks = tuple(
-        TaskPlan(
-            **{
-                **task,
-                "depends_on": tuple(task["depends_on"]),
-                "trigger_rule": TriggerRule(task["trigger_rule"]),
-                "retry": RetryPolicy(**{**task["retry"], "jitter": Jitter(task["retry"]["jitter"])}),
-                "on_crash": OnCrash(task["on_crash"]),
-            }
-        )
-        for task in data["tasks"]
-    )
-    return RunPlan(**{**data, "tasks": tasks, "failure_policy": FailurePolicy(data["failure_policy"])})
+    """A plan from what `plan_to_json` gave, now or in an older version; what is not there has its default."""
+    fields = {**data, "tasks": tuple(map(_task_from_json, data["tasks"]))}
+    if "failure_policy" in data:
+        fields["failure_policy"] = FailurePolicy(data["failure_policy"])
+    return RunPlan(**fields)
 
 
-def _known(value: Any, **replaced: Any) -> dict[str, Any]:
-    names = value.__dataclass_fields__
-    return {name: replaced[name] if name in replaced else getattr(value, name) for name in names}
+def _task_to_json(task: TaskPlan) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": task.name, "kind": task.kind}
+    if task.depends_on:
+        found["depends_on"] = list(task.depends_on)
+    if _task_values(task) != _USUAL_TASK:  # one comparison for most tasks
+        found.update(_unusual(task, _TASK_FIELDS))
+        if "retry" in found:
+            found["retry"] = _unusual(task.retry, _RETRY_FIELDS)
+    return found
+
+
+def _task_from_json(data: Mapping[str, Any]) -> TaskPlan:
+    fields = dict(data)
+    if "depends_on" in data:
+        fields["depends_on"] = tuple(data["depends_on"])
+    if "trigger_rule" in data:
+        fields["trigger_rule"] = TriggerRule(data["trigger_rule"])
+    if "on_crash" in data:
+        fields["on_crash"] = OnCrash(data["on_crash"])
+    if "retry" in data:
+        retry = dict(data["retry"])
+        if "jitter" in retry:
+            retry["jitter"] = Jitter(retry["jitter"])
+        fields["retry"] = RetryPolicy(**retry)
+    return TaskPlan(**fields)
+
+
+def _unusual(value: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found for name, default in usual.items() if (found := getattr(value, name)) != default}
+
+
+def _usual(value: Any, *without: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in without}
+
+
+_RETRY_FIELDS = _usual(RetryPolicy())
+_TASK_FIELDS = _usual(TaskPlan(name="", kind=""), "name", "kind", "depends_on")
+_RUN_FIELDS = _usual(RunPlan(tasks=()), "tasks")
+_task_values = attrgetter(*_TASK_FIELDS)
+_USUAL_TASK = tuple(_TASK_FIELDS.values())

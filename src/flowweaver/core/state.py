@@ -79,11 +79,12 @@ class RunState:
     ready: deque[int]  # may start: pending, and the trigger rule is met
     running: int = 0
     unfinished: int = 0
+    held: bool = False  # nothing more of it is started in this process, which is about to let it go
 
     @property
     def startable(self) -> bool:
         """An attempt could start now if there were a free worker."""
-        return bool(self.ready) and self.head.has_room(self.running)
+        return bool(self.ready) and not self.held and self.head.has_room(self.running)
 
 
 @dataclass(slots=True)

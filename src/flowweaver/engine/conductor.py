@@ -11,31 +11,20 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from concurrent.futures import Future
 
-from flowweaver.core.apply import admit, apply, dismiss, open_run
+from flowweaver.core.apply import apply, dismiss, hold
 from flowweaver.core.changes import Changes
 from flowweaver.core.decide import decide
-from flowweaver.core.events import (
-    AttemptEnded,
-    AttemptId,
-    AttemptTimedOut,
-    Event,
-    Failed,
-    RerunRequested,
-    RunAdmitted,
-    RunDue,
-    TaskDue,
-)
-from flowweaver.core.phases import Reason, RunPhase, TaskPhase
+from flowweaver.core.events import AttemptEnded, AttemptId, AttemptTimedOut, Event, RunDue, TaskDue
+from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
-from flowweaver.core.state import RunHead, RunState, World
+from flowweaver.core.state import RunState, World
+from flowweaver.engine.durable import DurableStore
 from flowweaver.engine.inputs import GIVEN_BYTES, Inputs
-from flowweaver.engine.submissions import Submissions
+from flowweaver.engine.intake import Intake, Submission
 from flowweaver.engine.timers import Timers
-from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.ports import (
-    ROWS_AT_ONCE,
     Attempt,
     ChildProcess,
     Clock,
@@ -46,21 +35,11 @@ from flowweaver.ports import (
     RunName,
     RunNotice,
     Store,
-    StoredRun,
     StorePosition,
     TaskNotice,
 )
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-_TOO_MUCH = Failed(
-    reason=Reason.RESULT_TOO_LARGE,
-    message=f"the tasks that it depends on have more than {GIVEN_BYTES >> 20} MiB of results together: "
-    "let them give less, or gather them in several steps",
-    error_type="ResultTooLarge",
-    retryable=False,
-)
 
 
 class Conductor:
@@ -75,111 +54,90 @@ class Conductor:
         workers: int,
         arrived: Callable[[AttemptEnded | ChildProcess], None],
         pause: Callable[[float], None],
+        given_bytes: int = GIVEN_BYTES,
     ) -> None:
         """`arrived` takes what attempts report, from any thread; `pause` waits before the store is tried again."""
         self.lock = threading.Lock()  # held while memory changes; take it to look at the world from another thread
         self.world = World(workers=workers)
         self.listeners: list[Listener] = []
-        self.store_error = ""  # why the store can not be written now
-        self.names: dict[RunName, int] = {}  # of the runs in the world
         self.position: StorePosition = store.position()
-        self.commits = 0
-        self.dismissed = 0  # runs that have finished and left the world
-        self.commit_seconds = 0.0
+        self.dismissed = 0  # runs that have left the world
         self._store = store
         self._executor = executor
         self._clock = clock
         self._arrived = arrived
-        self._pause = pause
-        self._inputs = Inputs(lambda run, tasks: self._insist(lambda: store.read_results(run, tasks)))
+        self._durable = durable = DurableStore(store, clock, pause)
+        self._inputs = Inputs(lambda run, tasks: durable.ask(lambda: store.read_results(run, tasks)), given_bytes)
         self._due = Timers(self.world)  # wall time
         self._timeouts = Timers(self.world)  # monotonic
-        self._submissions = Submissions(lambda *piece: self._insist(lambda: store.create_tasks(*piece)))
+        self._held: dict[int, threading.Event] = {}  # runs that are to be let go as soon as nothing of them runs
+        self.intake = Intake(store=durable, clock=clock, world=self.world, lock=self.lock, due=self._due)
+
+    @property
+    def store_error(self) -> str:
+        """Why the store can not be written now; empty: it can."""
+        return self._durable.error
+
+    @property
+    def commits(self) -> int:
+        """How many there have been."""
+        return self._durable.commits
+
+    @property
+    def commit_seconds(self) -> float:
+        """How long the last one took."""
+        return self._durable.commit_seconds
 
     # ---------------------------------------------------------------------------------------------- taking runs in
 
     def recover(self) -> None:
         """Take in every unfinished run that the store has. Once, before the first turn."""
         self.position = self._store.position()  # others may have written before the engine was started
-        events: list[Event] = []
-        for stored in self._store.unfinished_runs():
-            run = self._open(stored)
-            events.append(RunAdmitted(run.key, recovered=True))
-            if len(run.tasks) > ROWS_AT_ONCE:  # some may be missing; those that are there stay
-                self._submissions.add(run)
-        self.turn(events)
+        self.intake.recover()
+        self.turn(())
+
+    def skip(self) -> None:
+        """In place of `recover`: what is unfinished is left alone until it is asked for."""
+        self.position = self._store.position()
 
     def submit(self, name: RunName, plan: RunPlan) -> int:
-        """Record a run, or find it, and give its key. It starts with the next turns."""
-        key = self.names.get(name)
-        if key is not None:
-            return key
-        known = self._insist(lambda: self._store.find_run(name))
-        if known is not None:
-            return known.key
-        head = RunHead(
-            phase=RunPhase.SUSPENDED if plan.suspended else RunPhase.PENDING,
-            created_at=self._clock.now(),
-            suspended=plan.suspended,
-            priority=plan.priority,
-            parallelism=plan.parallelism,
-        )
-        run = open_run(key=0, name=name, plan=plan, head=head)  # first, so that nothing is recorded of what is no DAG
-        run.key = self.names[name] = self._create(name, plan, head)
-        self._submissions.add(run, [RunAdmitted(run.key)])
-        return run.key
+        """Record a run, or find it, and give its key. It starts with the next turn."""
+        answer: Future[int] = Future()
+        self.intake.take([Submission(name, plan, answer)])
+        return answer.result()
 
     def forget(self, run: int) -> None:
         """Delete a run and all that belongs to it; one that is active or not there stays as it is."""
-        if run in self.world.runs or self._submissions.is_new(run):
+        submissions = self.intake.submissions
+        if run in self.world.runs or submissions.is_new(run):
             return
-        self._submissions.remove(run)
+        submissions.remove(run)
         self._store.delete_run(run)
 
-    def rerun(self, request: RerunRequested) -> Event | None:
-        """Have the run of a request in the world; gives the request to be decided, None where there is no such run."""
-        if request.run in self.world.runs or request.run in self._submissions:
-            return request
-        try:
-            stored = self._insist(lambda: self._store.read_run(request.run))
-        except KeyError:
-            return None
-        if stored.head.rerun_token == request.token:
-            return None
-        self._open(stored)
-        return request
-
-    def _create(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        key: int | None = None
-        while key is None:
-            try:
-                key = self._store.create_run(name, plan, head)
-            except StoreUnavailable as error:
-                self._unavailable(error)
-                # Whether it happened is for the store to say.
-                known = self._insist(lambda: self._store.find_run(name), after_failure=True)
-                key = None if known is None else known.key
-        self._available()
-        return key
-
-    def _open(self, stored: StoredRun) -> RunState:
-        run = open_run(key=stored.key, name=stored.name, plan=stored.plan, head=stored.head, tasks=list(stored.tasks))
+    def hold(self, run: int) -> threading.Event:
+        """Start nothing more of a run, which is to be let go; the event is set when nothing of it is running."""
+        self.intake.withdraw(run)
         with self.lock:
-            admit(self.world, run)
-            self.names[stored.name] = run.key
-        for task, state in enumerate(run.tasks):
-            if state.not_before is not None:
-                self._due.add(state.not_before, TaskDue(run.key, task))
-        if run.head.deadline is not None:
-            self._due.add(run.head.deadline, RunDue(run.key))
-        return run
+            held = hold(self.world, run)
+        idle = self._held.get(run) or threading.Event()
+        if held is None or not held.running:
+            idle.set()
+        else:
+            self._held[run] = idle
+        return idle
+
+    def let_go(self, run: int) -> None:
+        """Take a run that is held, and of which nothing runs, out of the world as it is: it stays unfinished."""
+        self.intake.submissions.remove(run)
+        if (state := self.world.runs.get(run)) is not None:
+            self._dismiss(state)
 
     # ------------------------------------------------------------------------------------------------------- a turn
 
     @property
     def has_work(self) -> bool:
         """Whether the next turn has something to do without anything arriving."""
-        return len(self._submissions) > 0
+        return self.intake.has_work
 
     def seconds_to_next_timer(self) -> float | None:
         """How long nothing happens by itself; None: for ever."""
@@ -193,83 +151,24 @@ class Conductor:
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        events = [event for event in arrived if not self._submissions.keep(event)]
-        events += self._next_submitted()
+        events = [event for event in arrived if not self.intake.submissions.keep(event)]
+        events += self.intake.take_events()
         events += self._timeouts.take_due(self._clock.monotonic())
         events += self._due.take_due(now)
         if not events and not processes:
             return
         changes = decide(self.world, events, now)
-        position = self._commit(changes, processes) if changes or processes else self.position
-        notices = self._notices(changes) if self.listeners else []
+        position = self.position
+        if changes or processes:
+            position = self._durable.commit(changes, processes, position)
+        notices = self._notices(changes) if self.listeners or self.intake.observers.noticed else []
         with self.lock:
             apply(self.world, changes)
             self.position = position
         self._remember(changes)
         self._act(changes)
-        self._notify(notices)
+        self._notify(notices, changes)
         self._dismiss_finished(changes)
-
-    def _next_submitted(self) -> list[Event]:
-        """Write one piece of what was submitted; a run comes into the world with its last one."""
-        written = self._submissions.write_next()
-        if written is None:
-            return []
-        run, events = written
-        with self.lock:
-            admit(self.world, run)
-        return events
-
-    # ------------------------------------------------------------------------------------------------------- commit
-
-    def _commit(self, changes: Changes, processes: Sequence[ChildProcess]) -> StorePosition:
-        """Make it durable, however long that takes; gives where the store is then."""
-        expected = self.position.sequence + 1
-        began = self._clock.monotonic()
-        while True:
-            try:
-                self._store.commit(changes, processes)
-                break
-            except StoreUnavailable as error:
-                self._unavailable(error)
-            # What raised may have happened, and nothing on the old connection can be trusted.
-            position = self._insist(self._store.position, after_failure=True)
-            if position.sequence == expected:
-                break
-            if position.sequence != expected - 1:
-                raise StoreCorrupt(f"the store is at commit {position.sequence}, this engine at {expected - 1}")
-        self._available()
-        self.commits += 1
-        self.commit_seconds = self._clock.monotonic() - began
-        return StorePosition(self.position.id, self.position.epoch, expected)
-
-    def _insist(self, call: Callable[[], T], *, after_failure: bool = False) -> T:
-        """Call until the store answers. `after_failure`: only to learn what became of a write, which is still to do."""
-        reopen = after_failure
-        while True:
-            try:
-                if reopen:
-                    self._store.reopen()
-                answer = call()
-            except StoreUnavailable as error:
-                self._unavailable(error)
-                reopen = True
-            else:
-                if not after_failure:
-                    self._available()
-                return answer
-
-    def _unavailable(self, error: StoreUnavailable) -> None:
-        again = bool(self.store_error)
-        if not again:
-            logger.error("the store can not be used; nothing is started until it can: %s", error)
-        self.store_error = str(error) or type(error).__name__
-        self._pause(0.0 if isinstance(error, CommitUnknown) and not again else 0.5)
-
-    def _available(self) -> None:
-        if self.store_error:
-            logger.info("the store can be used again")
-            self.store_error = ""
 
     # ---------------------------------------------------------------------------------------------------------- act
 
@@ -299,7 +198,7 @@ class Conductor:
                 self._timeouts.add(due_at, AttemptTimedOut(attempt, random.random()))  # noqa: S311 - no secret
             inputs = self._inputs.of(run, attempt.task)
             if inputs is None:
-                self._arrived(AttemptEnded(attempt, _TOO_MUCH, self._clock.now()))
+                self._arrived(AttemptEnded(attempt, self._inputs.too_much, self._clock.now()))
             else:
                 self._executor.start(self._attempt(run, attempt, inputs), self._arrived)
 
@@ -316,31 +215,41 @@ class Conductor:
         )
 
     def _notices(self, changes: Changes) -> list[Notice]:
+        """What has changed, for whoever wants to know; before it is applied."""
+        runs, wanted = self.world.runs, None if self.listeners else self.intake.observers.noticed
         notices: list[Notice] = []
         for key, task, state in changes.tasks:
-            run = self.world.runs[key]
-            name = RunName.of(run)
-            notices.append(TaskNotice(key, name, run.graph.names[task], run.tasks[task], state))
+            if wanted is None or key in wanted:
+                run = runs[key]
+                notices.append(TaskNotice(key, RunName.of(run), run.graph.names[task], run.tasks[task], state))
         for key, head in changes.runs:
-            run = self.world.runs[key]
-            notices.append(RunNotice(key, RunName.of(run), run.head, head))
+            if wanted is None or key in wanted:
+                run = runs[key]
+                notices.append(RunNotice(key, RunName.of(run), run.head, head))
         return notices
 
-    def _notify(self, notices: list[Notice]) -> None:
-        if not notices:
-            return
-        for listener in self.listeners:
+    def _notify(self, notices: list[Notice], changes: Changes) -> None:
+        for listener in self.listeners if notices else ():
             try:
                 listener(notices)
             except Exception:
                 logger.exception("a listener failed")
+        self.intake.observers.recorded(changes.results)
+        self.intake.observers.changed(notices)
 
     def _dismiss_finished(self, changes: Changes) -> None:
         for key, head in changes.runs:
             if head.phase.finished:
-                run = self.world.runs[key]
-                with self.lock:
-                    dismiss(self.world, key)
-                    self.names.pop(RunName.of(run), None)
-                self._inputs.forget(key)
-                self.dismissed += 1
+                self._dismiss(self.world.runs[key])
+        for key in [key for key in self._held if not self.world.runs[key].running]:
+            self._held.pop(key).set()
+
+    def _dismiss(self, run: RunState) -> None:
+        with self.lock:
+            dismiss(self.world, run.key)
+            self.intake.names.pop(RunName.of(run), None)
+        self._inputs.forget(run.key)
+        self.dismissed += 1
+        if (held := self._held.pop(run.key, None)) is not None:
+            held.set()
+        self.intake.observers.ended(run)

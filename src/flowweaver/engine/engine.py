@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from flowweaver.core.events import (
+    AttemptEnded,
     DrainRequested,
     Event,
     InterruptRequested,
     RerunRequested,
     SettingsRequested,
     ShutdownRequested,
+    WorkersRequested,
 )
-from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
-from flowweaver.core.state import RunHead
 from flowweaver.engine.conductor import Conductor
+from flowweaver.engine.inputs import GIVEN_BYTES
+from flowweaver.engine.intake import Submission, Wish
+from flowweaver.engine.looking import EngineHealth, Lookout
 from flowweaver.errors import FlowWeaverError, InternalError, StoreUnavailable
-from flowweaver.ports import ChildProcess, Clock, Executor, Listener, RunName, RunSnapshot, Store, StoredRun
+from flowweaver.ports import (
+    ChildProcess,
+    Clock,
+    Executor,
+    Listener,
+    Opening,
+    RunName,
+    RunRequest,
+    RunSnapshot,
+    Store,
+)
 
 LONGEST_SLEEP_SECONDS = 1.0
 """So often the engine shows that it lives, and looks at the wall clock, which may have been set."""
@@ -46,22 +59,6 @@ class SystemClock:
         return time.monotonic()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineHealth:
-    """How the engine is doing."""
-
-    heartbeat_at: float  # monotonic
-    accepting: bool  # it starts what is submitted
-    store_error: str  # why the store can not be written now; empty: it can
-    failure: str  # why the engine has stopped by itself; empty: it has not
-    active_runs: int
-    running: int
-    workers: int
-    abandoned: int
-    commits: int
-    commit_seconds: float  # of the last commit
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """Something to do on the engine's thread, between two turns."""
@@ -70,14 +67,44 @@ class _Call:
     answer: Future[Any]
 
 
-_Item = Event | ChildProcess | _Call
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """A held run to be let go, in the turn that interrupts what still runs of it."""
+
+    run: int
+    answer: Future[None]
+
+
+_Item = Event | ChildProcess | Submission | Wish | _Call | _Release
+_Answered = Submission | Wish | _Call | _Release  # what somebody waits for
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What has arrived, sorted."""
+
+    events: list[Event] = field(default_factory=list)
+    processes: list[ChildProcess] = field(default_factory=list)
+    asked: list[Submission | Wish] = field(default_factory=list)
+    released: list[_Release] = field(default_factory=list)
 
 
 class Engine:
     """Runs workflows over one store. Use it as a context manager, or call `start` and `stop`."""
 
-    def __init__(self, *, store: Store, executor: Executor, clock: Clock | None = None, workers: int = 4) -> None:
-        """`store` and `executor` stay the caller's to close, after `stop`; `workers` attempts run at once."""
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        clock: Clock | None = None,
+        workers: int = 4,
+        given_bytes: int = GIVEN_BYTES,
+    ) -> None:
+        """`store` and `executor` stay the caller's to close, after `stop`; `workers` attempts run at once.
+
+        An attempt whose dependencies have more than `given_bytes` of results together fails.
+        """
         self._clock = clock or SystemClock()
         self._store = store
         self._executor = executor
@@ -86,6 +113,8 @@ class Engine:
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._failure = ""
+        self._over = False  # nothing is taken from the inbox any more
+        self._in_hand: list[_Item] = []  # taken from it for the turn that is on
         self._heartbeat_at = self._clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="flowweaver-conductor", daemon=True)
         self._conductor = Conductor(
@@ -95,13 +124,21 @@ class Engine:
             workers=workers,
             arrived=self._inbox.put,
             pause=self._pause,
+            given_bytes=given_bytes,
         )
+        self._lookout = Lookout(self._conductor, store)
 
     # ------------------------------------------------------------------------------------------------------ running
 
-    def start(self) -> Self:
-        """Recover every unfinished run and go on with it. Call it once."""
-        self._conductor.recover()
+    def start(self, *, recover: bool = True) -> Self:
+        """Go on with every unfinished run of the store. Call it once.
+
+        With `recover=False` those are left alone until `open_run` asks for them.
+        """
+        if recover:
+            self._conductor.recover()
+        else:
+            self._conductor.skip()
         self._thread.start()
         return self
 
@@ -140,7 +177,37 @@ class Engine:
 
         Raises `GraphError` where the plan is no DAG, `InternalError` where the engine has stopped.
         """
-        return int(self._call(lambda: self._conductor.submit(name, plan)))
+        answer: Future[int] = Future()
+        return int(self._wait_for(Submission(name, plan, answer)))
+
+    def open_run(self, request: RunRequest) -> Future[Opening]:
+        """Begin a run, or go on with it; returns at once. What is asked for at one time is recorded together.
+
+        Which run it is: the newest generation of (workflow, run_id), and a new one where there is none, or where the
+        request says `fresh`. One that has completed is not run again; in one that has not, what did not complete runs.
+        Where the plan has other tasks than before, a new generation keeps the results that still hold. The answer is
+        given when that is durable and the observer has been made. It raises `WorkflowRunningError` where the run is
+        active in this engine, `PlanChanged` where the request allows no change, `GraphError` where the plan is no DAG,
+        `InternalError` where the engine has stopped.
+        """
+        answer: Future[Opening] = Future()
+        self._inbox.put(Wish(request, answer))
+        if self._over:
+            self._refuse_what_waits()
+        return answer
+
+    def release(self, key: int, grace_seconds: float = 0.0) -> None:
+        """Let go of a run: start nothing more of it, let running attempts end for so long, note the others as
+        interrupted. It stays unfinished, for `open_run` here or in another process. One that is not active is no error.
+        """
+        idle = self._call(lambda: self._conductor.hold(key))
+        idle.wait(grace_seconds)
+        answer: Future[None] = Future()
+        self._wait_for(_Release(key, answer))
+
+    def add_workers(self, count: int) -> None:
+        """Let so many more attempts run at once, or fewer where it is negative; returns at once. What runs goes on."""
+        self._inbox.put(WorkersRequested(count))
 
     def request(self, event: ShutdownRequested | SettingsRequested | RerunRequested) -> None:
         """Ask for something; returns at once. Requests keep their order; one that makes no sense is dropped."""
@@ -163,25 +230,11 @@ class Engine:
 
     def find(self, name: RunName) -> RunSnapshot | None:
         """That run as it stands; None where there is none."""
-        with self._conductor.lock:
-            key = self._conductor.names.get(name)
-        if key is not None and (snapshot := self.snapshot(key)) is not None:
-            return snapshot
-        stored = self._store.find_run(name)
-        return None if stored is None else self._stored_snapshot(stored)
+        return self._lookout.find(name)
 
     def snapshot(self, key: int) -> RunSnapshot | None:
         """The run of that key as it stands; None where there is none."""
-        with self._conductor.lock:
-            run = self._conductor.world.runs.get(key)
-            # One that has just finished is read from the store, which has its outputs too.
-            if run is not None and not run.head.phase.finished:
-                name = RunName.of(run)
-                return self._snapshot(key, name, run.plan, run.head, run.tasks)
-        try:
-            return self._stored_snapshot(self._store.read_run(key))
-        except KeyError:
-            return None
+        return self._lookout.snapshot(key)
 
     def wait(self, key: int, timeout_seconds: float | None = None) -> RunSnapshot:
         """Block until the run has finished. Raises `TimeoutError`, `KeyError`, `InternalError` if the engine fails."""
@@ -201,68 +254,30 @@ class Engine:
                 self._finished.wait(LONGEST_SLEEP_SECONDS if left is None else min(left, LONGEST_SLEEP_SECONDS))
 
     def results(self, key: int, names: Iterable[str]) -> Mapping[str, bytes]:
-        """The results, JSON text, of those of the named tasks that completed."""
-        snapshot = self.snapshot(key)
-        if snapshot is None:
-            raise KeyError(key)
-        positions = {task.name: position for position, task in enumerate(snapshot.plan.tasks)}
-        wanted = {positions[name]: name for name in names if snapshot.tasks[positions[name]].phase == "completed"}
-        found = self._store.read_results(key, list(wanted))
-        return {wanted[position]: result for position, result in found.items()}
+        """The results, JSON text, of those of the named tasks that completed. Raises `KeyError`."""
+        return self._lookout.results(key, names)
 
     def health(self) -> EngineHealth:
         """How it is doing. Takes no lock that a turn holds."""
-        conductor, world = self._conductor, self._conductor.world
-        crowded = len(world.abandoned) > world.workers
-        return EngineHealth(
-            heartbeat_at=self._heartbeat_at,
-            accepting=not (world.draining or conductor.store_error or self._failure or crowded),
-            store_error=conductor.store_error,
-            failure=self._failure,
-            active_runs=len(world.runs),
-            running=world.running,
-            workers=world.workers,
-            abandoned=len(world.abandoned),
-            commits=conductor.commits,
-            commit_seconds=conductor.commit_seconds,
-        )
+        return self._lookout.health(heartbeat_at=self._heartbeat_at, failure=self._failure)
 
     # ------------------------------------------------------------------------------------------------------- inside
 
     def _call(self, call: Callable[[], Any]) -> Any:
+        return self._wait_for(_Call(call, Future()))
+
+    def _wait_for(self, item: _Answered) -> Any:
         if threading.current_thread() is self._thread:
             raise InternalError("this is the engine's own thread, which can not wait for itself: ask from another one")
-        answer: Future[Any] = Future()
-        self._inbox.put(_Call(call, answer))
+        self._inbox.put(item)
         while True:
             try:
-                return answer.result(LONGEST_SLEEP_SECONDS)
+                return item.answer.result(LONGEST_SLEEP_SECONDS)
             except TimeoutError:
-                if answer.done():
+                if item.answer.done():
                     raise
                 if self._failure or not self._thread.is_alive():
                     raise InternalError(self._failure or "the engine is not running") from None
-
-    def _snapshot(self, key: int, name: RunName, plan: RunPlan, head: RunHead, tasks: Iterable[Any]) -> RunSnapshot:
-        return RunSnapshot(
-            key=key, name=name, plan=plan, head=head, tasks=tuple(tasks), position=self._conductor.position
-        )
-
-    def _stored_snapshot(self, stored: StoredRun) -> RunSnapshot:
-        outputs = None
-        last = len(stored.tasks) - 1
-        if last >= 0 and stored.plan.tasks[last].internal and stored.tasks[last].phase is TaskPhase.COMPLETED:
-            found = self._store.read_results(stored.key, [last])
-            outputs = {output["name"]: output["value"] for output in json.loads(found[last])}
-        return RunSnapshot(
-            key=stored.key,
-            name=stored.name,
-            plan=stored.plan,
-            head=stored.head,
-            tasks=stored.tasks,
-            position=self._conductor.position,
-            outputs=outputs,
-        )
 
     def _run(self) -> None:
         try:
@@ -275,9 +290,23 @@ class Engine:
             else:
                 logger.critical("the engine has stopped: please report this", exc_info=True)
         finally:
+            self._over = True
             self._idle.set()
+            self._conductor.intake.observers.broke(self._failure or "the engine was stopped")
+            self._refuse_what_waits()
             with self._finished:
                 self._finished.notify_all()
+
+    def _refuse_what_waits(self) -> None:
+        """Tell everybody whose question will not be answered any more."""
+        items, self._in_hand = self._in_hand, []
+        with suppress(Empty):
+            while True:
+                items.append(self._inbox.get_nowait())
+        for item in items:
+            if isinstance(item, _Answered) and not item.answer.done():
+                with suppress(InvalidStateError):
+                    item.answer.set_exception(InternalError(self._failure or "the engine has stopped"))
 
     def _next_items(self) -> list[_Item]:
         """Everything that has arrived; waits for something when there is nothing to do."""
@@ -296,22 +325,40 @@ class Engine:
 
     def _turn(self, items: list[_Item]) -> None:
         self._heartbeat_at = self._clock.monotonic()
-        events: list[Event] = []
-        processes: list[ChildProcess] = []
+        self._in_hand = items
+        batch = _Batch()
         for item in items:
-            if isinstance(item, ChildProcess):
-                processes.append(item)
-            elif isinstance(item, _Call):
-                self._answer(item)
+            if isinstance(item, AttemptEnded):  # most are
+                batch.events.append(item)
+            elif isinstance(item, ChildProcess):
+                batch.processes.append(item)
             elif isinstance(item, RerunRequested):
-                if (event := self._conductor.rerun(item)) is not None:
-                    events.append(event)
+                if (event := self._conductor.intake.rerun(item)) is not None:
+                    batch.events.append(event)
+            elif isinstance(item, _Answered):
+                self._take(item, batch)
             else:
-                events.append(item)
-        self._take_turn(events, processes)
+                batch.events.append(item)
+        if batch.asked:
+            self._conductor.intake.take(batch.asked)
+        self._take_turn(batch.events, batch.processes)
+        for release in batch.released:
+            self._conductor.let_go(release.run)
+            release.answer.set_result(None)
         world = self._conductor.world
         if world.draining and not world.running:
             self._idle.set()
+
+    def _take(self, item: _Answered, batch: _Batch) -> None:
+        """What somebody waits for: at once, or with this turn."""
+        if isinstance(item, _Call):
+            self._answer(item)
+        elif isinstance(item, _Release):
+            self._conductor.hold(item.run)
+            batch.released.append(item)
+            batch.events.append(InterruptRequested(item.run))
+        else:
+            batch.asked.append(item)
 
     def _take_turn(self, events: list[Event], processes: list[ChildProcess]) -> None:
         dismissed = self._conductor.dismissed

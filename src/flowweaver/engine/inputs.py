@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flowweaver.core.phases import TaskPhase
+from flowweaver.core.events import Failed
+from flowweaver.core.phases import Reason, TaskPhase
 from flowweaver.core.state import RunState
 from flowweaver.ports import Dependency
 
@@ -17,7 +18,9 @@ KEPT_BYTES = 64 << 20
 """Results of all runs together: a wide run of large results must not fill the memory while its last task waits."""
 
 GIVEN_BYTES = 64 << 20
-"""Results that one attempt may be given: it may depend on a thousand tasks, and each result be as large as allowed."""
+"""Results that one attempt may be given, unless the engine is told otherwise: it may depend on a thousand tasks, and
+each result be as large as allowed.
+"""
 
 READ_AT_ONCE = 32  # results, so that no more than a few too many are ever in memory
 
@@ -34,11 +37,23 @@ class _Kept:
 class Inputs:
     """The results of unfinished runs that somebody will still read."""
 
-    def __init__(self, read: ReadResults) -> None:
-        """`read` is asked for results that are not in memory."""
+    def __init__(self, read: ReadResults, given_bytes: int = GIVEN_BYTES) -> None:
+        """`read` is asked for results that are not in memory; `given_bytes` is what one attempt may be given."""
         self.bytes = 0  # of all that is kept
+        self._given_bytes = given_bytes
         self._stored = read
         self._kept: dict[int, dict[int, _Kept]] = {}
+
+    @property
+    def too_much(self) -> Failed:
+        """How an attempt ends that would have to be given more than it may be."""
+        return Failed(
+            reason=Reason.RESULT_TOO_LARGE,
+            message=f"the tasks that it depends on have more than {self._given_bytes >> 20} MiB of results together: "
+            "let them give less, or gather them in several steps",
+            error_type="ResultTooLarge",
+            retryable=False,
+        )
 
     def keep(self, run: RunState, task: int, result: bytes) -> None:
         """A task has a result; it is kept for those of its dependants that have not finished, if there is room."""
@@ -66,7 +81,7 @@ class Inputs:
         self.bytes -= sum(len(entry.result) for entry in self._kept.pop(run, {}).values())
 
     def of(self, run: RunState, task: int) -> Mapping[str, Dependency] | None:
-        """What an attempt of that task may know, by task name; None where it is more than `GIVEN_BYTES`."""
+        """What an attempt of that task may know, by task name; None where it is more than it may be given."""
         wanted = run.graph.dependencies[task]
         if not wanted:
             return {}
@@ -95,9 +110,9 @@ class Inputs:
             found = self._stored(run.key, missing[first : first + READ_AT_ONCE])
             results.update(found)
             size += sum(map(len, found.values()))
-            if size > GIVEN_BYTES:
+            if size > self._given_bytes:
                 break
-        if size > GIVEN_BYTES:
+        if size > self._given_bytes:
             return None
         for position in missing:
             if (result := results.get(position)) is not None:

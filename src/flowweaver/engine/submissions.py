@@ -46,9 +46,10 @@ class Submissions:
         submission = self._runs.get(run)
         return submission is not None and bool(submission.events)
 
-    def remove(self, run: int) -> None:
-        """Write no more of that run; one that is not there is no error."""
-        self._runs.pop(run, None)
+    def remove(self, run: int) -> RunState | None:
+        """Write no more of that run, and give it; one that is not there is no error."""
+        submission = self._runs.pop(run, None)
+        return None if submission is None else submission.run
 
     def keep(self, event: Event) -> bool:
         """Whether it is a wish for a run that has not come into the world yet; then it is kept for that moment."""

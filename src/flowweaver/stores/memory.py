@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import threading
 import uuid
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.events import AttemptId
-from flowweaver.core.plan import RunPlan
+from flowweaver.core.phases import Reason, RunPhase, TaskPhase
+from flowweaver.core.plan import RunPlan, digest
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ChildProcess, RunName, StoredRun, StorePosition
-from flowweaver.stores.texts import storable_changes, storable_head, storable_name
+from flowweaver.ports import ChildProcess, Kept, NewRun, RunName, StoredRun, StorePosition
+from flowweaver.stores.texts import storable, storable_changes, storable_head, storable_name, storable_task
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Run:
     """A run and all that belongs to it."""
 
     name: RunName
@@ -36,8 +38,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._guard = threading.RLock()
-        self._runs: dict[int, _Kept] = {}  # in the order of their creation
+        self._runs: dict[int, _Run] = {}  # in the order of their creation
         self._keys: dict[RunName, int] = {}
+        self._newest: dict[tuple[str, str], list[int]] = {}  # by workflow and run id, by generation
         self._newest_key = 0
         self._position = StorePosition(str(uuid.uuid4()), 1, 0)
         self._closed = False
@@ -45,15 +48,18 @@ class MemoryStore:
     # -------------------------------------------------------------------------------------------------------- writing
 
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        """See `ports.Store`. Raises `InternalError` where that run is there already."""
+        """See `ports.Store`."""
+        return self.create_runs([NewRun(name=name, plan=plan, head=head)])[0]
+
+    def create_runs(self, runs: Sequence[NewRun]) -> list[int]:
+        """See `ports.Store`. Raises `InternalError` where one of them is there already."""
         with self._open():
-            name = storable_name(name)
-            if name in self._keys:
-                raise InternalError(f"{name} is there already")
-            key = self._newest_key = self._newest_key + 1
-            self._runs[key] = _Kept(name, plan, storable_head(head), [TaskState()] * len(plan.tasks))
-            self._keys[name] = key
-            return key
+            names = [storable_name(run.name) for run in runs]
+            for name in names:
+                if name in self._keys or names.count(name) > 1:
+                    raise InternalError(f"{name} is there already")
+            made = [self._made(name, run) for name, run in zip(names, runs, strict=True)]
+            return [self._add(run, new) for run, new in zip(made, runs, strict=True)]
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
         """See `ports.Store`."""
@@ -88,6 +94,7 @@ class MemoryStore:
             kept = self._runs.pop(run, None)
             if kept:
                 del self._keys[kept.name]
+                self._newest[kept.name[:2]].remove(run)
 
     # -------------------------------------------------------------------------------------------------------- reading
 
@@ -101,6 +108,28 @@ class MemoryStore:
         with self._open():
             key = self._keys.get(storable_name(name))
             return None if key is None else self.read_run(key)
+
+    def find_newest(self, workflow: str, run_id: str, plan: RunPlan | None = None) -> StoredRun | None:
+        """See `ports.Store`."""
+        with self._open():
+            name = storable_name(RunName(workflow, run_id))
+            found = self._newest.get(name[:2])
+            if not found:
+                return None
+            stored = self.read_run(found[-1])
+            if plan is not None and (stored.plan is plan or digest(stored.plan) == digest(plan)):
+                return replace(stored, plan=plan)
+            return stored
+
+    def task_named(self, name: str) -> tuple[int, int] | None:
+        """See `ports.Store`."""
+        name = storable(name)
+        with self._open():
+            for key, run in reversed(self._runs.items()):
+                for position, task in enumerate(run.plan.tasks):
+                    if storable(task.name) == name:
+                        return key, position
+        return None
 
     def read_run(self, run: int) -> StoredRun:
         """See `ports.Store`."""
@@ -157,6 +186,28 @@ class MemoryStore:
             raise StoreError("the store is closed")
         return self._guard
 
+    def _made(self, name: RunName, new: NewRun) -> _Run:
+        """A new run with all that it has kept; nothing is changed yet."""
+        run = _Run(name, new.plan, storable_head(new.head), [TaskState()] * len(new.plan.tasks))
+        kept = new.kept or Kept()
+        for task, (state, result) in kept.given.items():
+            run.tasks[task], run.results[task] = storable_task(state), result
+        for task, position in kept.tasks.items():
+            source = self._kept(kept.source or 0, position)
+            if source.tasks[position].phase is not TaskPhase.COMPLETED:
+                raise InternalError(f"task {position} of run {kept.source} has not completed, and can not be kept")
+            run.tasks[task], run.results[task] = source.tasks[position], source.results[position]
+        return run
+
+    def _add(self, run: _Run, new: NewRun) -> int:
+        if new.kept and new.kept.source in self._runs:
+            _cancel(self._runs[new.kept.source], new.head.created_at)
+        key = self._newest_key = self._newest_key + 1
+        self._runs[key] = run
+        self._keys[run.name] = key
+        insort(self._newest.setdefault(run.name[:2], []), key, key=lambda other: self._runs[other].name.generation)
+        return key
+
     def _check(self, changes: Changes) -> None:
         """Before anything is changed: all of it or nothing."""
         for run, task, _ in (*changes.tasks, *changes.results):
@@ -167,10 +218,23 @@ class MemoryStore:
         for run, _ in changes.runs:
             self._kept(run)
 
-    def _kept(self, run: int, task: int = -1) -> _Kept:
+    def _kept(self, run: int, task: int = -1) -> _Run:
         kept = self._runs.get(run)
         if kept is None:
             raise InternalError(f"there is no run {run}")
         if task >= len(kept.tasks):
             raise InternalError(f"run {run} has {len(kept.tasks)} tasks in its plan, and no task {task}")
         return kept
+
+
+def _cancel(run: _Run, now: float) -> None:
+    """Another generation takes its place: what has not finished never will."""
+    if run.head.phase.finished:
+        return
+    run.head = replace(run.head, phase=RunPhase.CANCELLED, reason=Reason.REPLACED, finished_at=now)
+    run.running.clear()
+    for task, state in enumerate(run.tasks):
+        if not state.phase.finished:
+            run.tasks[task] = replace(
+                state, phase=TaskPhase.CANCELLED, reason=Reason.REPLACED, not_before=None, finished_at=now
+            )

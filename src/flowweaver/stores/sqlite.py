@@ -13,16 +13,17 @@ from typing import Any
 import apsw
 
 from flowweaver.core.changes import Changes
-from flowweaver.core.plan import RunPlan
+from flowweaver.core.plan import RunPlan, digest
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, RunName, StoredRun, StorePosition
+from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers, require_sqlite
+from flowweaver.stores.creation import create, names_of
 from flowweaver.stores.filesystems import refuse_network
 from flowweaver.stores.locks import StoreLock
 from flowweaver.stores.statements import statements
-from flowweaver.stores.texts import storable, storable_changes, storable_head, storable_name
+from flowweaver.stores.texts import storable, storable_changes, storable_name
 from flowweaver.stores.writer import Writer
 
 PAGE_OF_RUNS = 500  # heads that `list_runs` reads at once
@@ -54,23 +55,17 @@ class SQLiteStore:
     # -------------------------------------------------------------------------------------------------------- writing
 
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
-        """See `ports.Store`. Raises `InternalError` where that run is there already."""
+        """See `ports.Store`."""
+        return self.create_runs([NewRun(name=name, plan=plan, head=head)])[0]
+
+    def create_runs(self, runs: Sequence[NewRun]) -> list[int]:
+        """See `ports.Store`. Raises `InternalError` where one of them is there already."""
         self._check_owner()
-        name, names, text = storable_name(name), _names_of(plan), rows.plan_text(plan)
-        row = (*rows.head_row(storable_head(head)), *name)
-
-        def work(cursor: apsw.Cursor) -> int:
-            cursor.execute(self._sql["insert_run"], row)
-            key = cursor.connection.last_insert_rowid()
-            cursor.execute(self._sql["insert_plan"], (key, text))
-            pending = rows.pending_rows(key, 0, map(storable, names[:ROWS_AT_ONCE]))
-            cursor.executemany(self._sql["insert_pending_task"], pending)
-            return key
-
-        key = self._writer.transact(work)
-        if len(names) > ROWS_AT_ONCE:
-            self._names[key] = names
-        return key
+        keys = self._writer.transact(lambda cursor: [create(cursor, self._sql, run) for run in runs])
+        for key, run in zip(keys, runs, strict=True):
+            if len(run.plan.tasks) > ROWS_AT_ONCE:
+                self._names[key] = names_of(run.plan)
+        return keys
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
         """See `ports.Store`."""
@@ -139,7 +134,7 @@ class SQLiteStore:
     def _name_of(self, run: int, task: int) -> str:
         names = self._names.get(run)
         if names is None:
-            names = self._names[run] = _names_of(self._plan(run))
+            names = self._names[run] = names_of(self._plan(run))
         try:
             return names[task]
         except IndexError:
@@ -155,6 +150,17 @@ class SQLiteStore:
         """See `ports.Store`."""
         found = self._rows("find_run", tuple(storable_name(name)))
         return self._read_run(found[0][0]) if found else None
+
+    def find_newest(self, workflow: str, run_id: str, plan: RunPlan | None = None) -> StoredRun | None:
+        """See `ports.Store`."""
+        name = storable_name(RunName(workflow, run_id))
+        found = self._rows("find_newest", (name.workflow, name.run_id))
+        return self._read_run(found[0][0], plan) if found else None
+
+    def task_named(self, name: str) -> tuple[int, int] | None:
+        """See `ports.Store`."""
+        found = self._rows("task_named", (storable(name),))
+        return rows.task_of(found[0][0]) if found else None
 
     def read_run(self, run: int) -> StoredRun:
         """See `ports.Store`."""
@@ -192,17 +198,25 @@ class SQLiteStore:
             for task, number, pid, started in self._rows("read_processes")
         ]
 
-    def _read_run(self, run: int) -> StoredRun | None:
+    def _read_run(self, run: int, expected: RunPlan | None = None) -> StoredRun | None:
+        """That run; where its plan has the tasks of `expected`, with that in its place."""
         self._check_owner()
+        same = None if expected is None else digest(expected)
         with self._readers.snapshot() as connection:
             heads = connection.execute(self._sql["read_head"], (run,)).fetchall()
             if not heads:
                 return None
-            plans: list[Any] = connection.execute(self._sql["read_plan"], (run,)).fetchall()
+            plans: list[Any] = connection.execute(self._sql["read_plan_unless"], (same or b"", run)).fetchall()
             bounds = rows.task_key(run, 0), rows.task_key(run + 1, 0)
             tasks = connection.execute(self._sql["read_tasks"], bounds).fetchall()
         key, name, head = rows.head_of(heads[0])
-        plan = rows.plan_of(run, plans[0][0] if plans else None)
+        plan = (
+            expected
+            if expected and plans and plans[0][0] is None
+            else rows.plan_of(run, plans[0][0] if plans else None)
+        )
+        if expected and plan is not expected and digest(plan) == same:  # written by a version that made no digests
+            plan = expected
         return StoredRun(key=key, name=name, plan=plan, head=head, tasks=rows.tasks_of(tasks, len(plan.tasks)))
 
     def _plan(self, run: int) -> RunPlan:
@@ -267,10 +281,6 @@ def _checked(path: Path) -> Path:
         raise StoreError(f"{real} is a folder: name a file in it")
     refuse_network(real.parent)
     return real
-
-
-def _names_of(plan: RunPlan) -> tuple[str, ...]:
-    return tuple(storable(task.name) for task in plan.tasks)
 
 
 def _process_row(process: ChildProcess) -> tuple[int, int, int, int]:

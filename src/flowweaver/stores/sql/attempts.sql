@@ -5,6 +5,9 @@ ON CONFLICT (task, number) DO UPDATE SET status = 'running', started_at = exclud
 -- name: close_attempt
 UPDATE attempts SET status = ?, ended_at = ?, reason = ?, message = ?, error_type = ? WHERE task = ? AND number = ?;
 
+-- name: replace_attempts
+UPDATE attempts SET status = 'crashed', ended_at = ? WHERE task >= ? AND task < ? AND status = 'running';
+
 -- name: note_process
 UPDATE attempts SET pid = ?, pid_started = ? WHERE task = ? AND number = ?;
 

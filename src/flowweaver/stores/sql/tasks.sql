@@ -3,6 +3,24 @@ INSERT INTO task_runs (key, run, task_name, status, attempts, failures, crashes,
 VALUES (?, ?, ?, 'pending', 0, 0, 0, '', '', '')
 ON CONFLICT (key) DO NOTHING;
 
+-- name: insert_task
+INSERT INTO task_runs (
+  status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type, key, run,
+  task_name
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: copy_task
+INSERT INTO task_runs (
+  key, run, task_name, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message,
+  error_type
+) SELECT
+  ?, ?, ?, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type
+FROM task_runs WHERE key = ? AND status = 'completed';
+
+-- name: replace_tasks
+UPDATE task_runs SET status = 'cancelled', reason = 'Replaced', not_before = NULL, finished_at = ?
+WHERE key >= ? AND key < ? AND status IN ('pending', 'running', 'waiting');
+
 -- name: update_task
 UPDATE task_runs SET
   status = ?, attempts = ?, failures = ?, crashes = ?, not_before = ?, started_at = ?, finished_at = ?, reason = ?,
@@ -13,6 +31,12 @@ WHERE key = ?;
 SELECT
   status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type, key
 FROM task_runs WHERE key >= ? AND key < ? ORDER BY key;
+
+-- name: task_named
+SELECT key FROM task_runs WHERE task_name = ? ORDER BY key DESC LIMIT 1;
+
+-- name: copy_result
+INSERT INTO results (task, result) SELECT ?, result FROM results WHERE task = ?;
 
 -- name: upsert_result
 INSERT INTO results (task, result) VALUES (?, ?)

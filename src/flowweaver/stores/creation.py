@@ -1,0 +1,71 @@
+"""Writes a new run: its head and plan, the rows of its first tasks, and what it has kept from an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import apsw
+
+from flowweaver.core.plan import RunPlan, digest
+from flowweaver.errors import InternalError
+from flowweaver.ports import ROWS_AT_ONCE, Kept, NewRun
+from flowweaver.stores import rows
+from flowweaver.stores.texts import storable, storable_head, storable_name, storable_task
+
+Statements = Mapping[str, str]
+
+
+def create(cursor: apsw.Cursor, sql: Statements, run: NewRun) -> int:
+    """Write it, within a transaction, and give its key. Raises `InternalError` where a task can not be kept."""
+    names = names_of(run.plan)
+    cursor.execute(sql["insert_run"], (*rows.head_row(storable_head(run.head)), *storable_name(run.name)))
+    key = cursor.connection.last_insert_rowid()
+    cursor.execute(sql["insert_plan"], (key, rows.plan_text(run.plan), digest(run.plan)))
+    if run.kept is not None:
+        _write_kept(cursor, sql, run.kept, key, names)
+        if run.kept.source is not None:
+            _replace(cursor, sql, run.kept.source, run.head.created_at)
+    # After what was kept: a row that is there stays.
+    cursor.executemany(sql["insert_pending_task"], rows.pending_rows(key, 0, names[:ROWS_AT_ONCE]))
+    return key
+
+
+def names_of(plan: RunPlan) -> tuple[str, ...]:
+    """The tasks' names as they are stored."""
+    return tuple(storable(task.name) for task in plan.tasks)
+
+
+def _write_kept(cursor: apsw.Cursor, sql: Statements, kept: Kept, key: int, names: tuple[str, ...]) -> None:
+    given = kept.given.items()
+    cursor.executemany(
+        sql["insert_task"],
+        [
+            (*rows.task_row(storable_task(state)), rows.task_key(key, task), key, names[task])
+            for task, (state, _) in given
+        ],
+    )
+    cursor.executemany(sql["upsert_result"], [(rows.task_key(key, task), result) for task, (_, result) in given])
+    if kept.source is None:
+        return
+    pairs = list(_pairs(key, kept.source, kept.tasks))
+    copies = [(new, key, names[task], old) for task, new, old in pairs]
+    before = cursor.connection.total_changes()
+    cursor.executemany(sql["copy_task"], copies)
+    cursor.executemany(sql["copy_result"], [(new, old) for _, new, old in pairs])
+    if cursor.connection.total_changes() - before != 2 * len(pairs):
+        raise InternalError(f"a task of run {kept.source} that is to be kept has not completed")
+
+
+def _pairs(key: int, source: int, tasks: Mapping[int, int]) -> Iterator[tuple[int, int, int]]:
+    for task, position in tasks.items():
+        yield task, rows.task_key(key, task), rows.task_key(source, position)
+
+
+def _replace(cursor: apsw.Cursor, sql: Statements, source: int, now: float) -> None:
+    """Another generation takes the place of that run: what has not finished there never will."""
+    bounds = rows.task_key(source, 0), rows.task_key(source + 1, 0)
+    before = cursor.connection.total_changes()
+    cursor.execute(sql["replace_run"], (now, source))
+    if cursor.connection.total_changes() != before:
+        cursor.execute(sql["replace_tasks"], (now, *bounds))
+        cursor.execute(sql["replace_attempts"], (now, *bounds))
