@@ -1,0 +1,64 @@
+"""FlowWeaver as its users have it: `Workflow`, `Task`, `ThreadedExecutor`, `SQLiteStateStore`.
+
+- `python benchmarks/ours.py WORKLOAD [SIZE]`
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from workloads import Body, Graph, Ran, Workload, main
+
+from flowweaver import SQLiteStateStore, Task, ThreadedExecutor, Workflow
+
+
+def workflow_of(name: str, graph: Graph, body: Body) -> Workflow:
+    """A task for each entry, named after its number; results come as keyword arguments."""
+    workflow = Workflow(name)
+    for number, needs in enumerate(graph):
+        names = [f"t{other}" for other in needs]
+        workflow.add_task(Task(f"t{number}", function_of(number, names, body)), depends_on=names)
+    return workflow
+
+
+def function_of(number: int, names: list[str], body: Body) -> Callable[..., dict[str, Any]]:
+    """The function of one task."""
+    if not names:
+        return lambda: body(number, [])
+    return lambda **given: body(number, [given[name] for name in names])
+
+
+def run(workload: Workload, folder: Path) -> Ran:
+    """All graphs at once through one executor; opening and closing the file count."""
+    file = folder / "state.db"
+    began = time.perf_counter()
+    workflows = [workflow_of(f"{workload.name}-{k}", graph, workload.body) for k, graph in enumerate(workload.graphs)]
+    executor = ThreadedExecutor(max_workers=workload.workers, state_store=SQLiteStateStore(str(file)))
+    built, built_at = time.perf_counter(), time.time()
+    if len(workflows) == 1:
+        executor.execute(workflows[0])
+    else:
+        executor.execute_all(workflows)
+    ended = time.perf_counter()
+    return Ran(
+        built - began,
+        ended - built,
+        lambda graph, number: workflows[graph].get_task(f"t{number}").result,
+        said={"executed_at": built_at, "commits": commits_in(file)},
+    )
+
+
+def commits_in(file: Path) -> int:
+    """How many commits of the engine the file counts."""
+    with closing(sqlite3.connect(file)) as database:
+        return int(database.execute("SELECT sequence FROM meta").fetchone()[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))
