@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowweaver.stores import MemoryStore, SQLiteStore
+from flowweaver.stores import JSONStore, MemoryStore, SQLiteStore
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import StoreContract
 
@@ -34,3 +34,9 @@ class TestSQLiteStore(StoreContract):
     def restarted(self, store, folder):
         store.close()
         return self.opened(folder)
+
+
+class TestJSONStore(TestSQLiteStore):
+    def opened(self, folder: Path):
+        self._stores.append(JSONStore(folder / "state.json", clock=ManualClock()))
+        return self._stores[-1]

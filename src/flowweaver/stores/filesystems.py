@@ -1,10 +1,11 @@
-"""Finds out whether a folder is on a network file system, where SQLite's locks and shared memory can not be relied on.
+"""Finds out whether a folder is on a network file system, where a store's locks and syncs can not be relied on.
 
 Linux alone says it, in /proc/self/mountinfo; elsewhere nothing is refused.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -53,6 +54,17 @@ NETWORK_TYPES = frozenset(
 )
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def checked_path(path: Path) -> Path:
+    """The path of a state file without links, after looking at where it is; raises `StoreError`."""
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        raise StoreError(f"{real.parent} is no folder: make it first, or name a file in another one")
+    if real.is_dir():
+        raise StoreError(f"{real} is a folder: name a file in it")
+    refuse_network(real.parent)
+    return real
 
 
 def refuse_network(folder: Path, mountinfo: str | None = None) -> None:

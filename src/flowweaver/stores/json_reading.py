@@ -1,0 +1,141 @@
+"""What a JSON store can be asked: by its engine while it is written, and by whoever only looks at its files."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from flowweaver.core.events import AttemptId
+from flowweaver.core.plan import RunPlan, digest
+from flowweaver.core.state import RunHead
+from flowweaver.ports import ChildProcess, RunName, StoredRun, StorePosition
+from flowweaver.stores import rows
+from flowweaver.stores.json_contents import Contents, KeptRun
+from flowweaver.stores.json_rows import AttemptRow
+from flowweaver.stores.texts import storable, storable_name
+
+
+class PastAttempt(NamedTuple):
+    """One attempt of a task. `result` is the task's, where this attempt has made it."""
+
+    run: int
+    name: RunName
+    attempt: AttemptRow
+    result: bytes | None
+
+
+class JSONReading:
+    """The reading half of `ports.Store`."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._guard = threading.RLock()  # held while something is looked at or changed
+
+    def position(self) -> StorePosition:
+        """See `ports.Store`."""
+        with self._usable():
+            return StorePosition(self._contents.id, self._contents.epoch, self._contents.sequence)
+
+    def find_run(self, name: RunName) -> StoredRun | None:
+        """See `ports.Store`."""
+        with self._usable():
+            key = self._contents.find(storable_name(name))
+            return None if key is None else self._stored(self._contents.runs[key])
+
+    def find_newest(self, workflow: str, run_id: str, plan: RunPlan | None = None) -> StoredRun | None:
+        """See `ports.Store`."""
+        with self._usable():
+            key = self._contents.newest(storable(workflow), storable(run_id))
+            return None if key is None else self._stored(self._contents.runs[key], plan)
+
+    def task_named(self, name: str) -> tuple[int, int] | None:
+        """See `ports.Store`."""
+        name = storable(name)
+        with self._usable():
+            for key, run in reversed(self._contents.runs.items()):
+                position = _position(run, name)
+                if position is not None:
+                    return key, position
+        return None
+
+    def read_run(self, run: int) -> StoredRun:
+        """See `ports.Store`."""
+        with self._usable():
+            return self._stored(self._contents.runs[run])
+
+    def unfinished_runs(self) -> Iterator[StoredRun]:
+        """See `ports.Store`. Each run is read when it is asked for."""
+        with self._usable():
+            found = [key for key, run in self._contents.runs.items() if not run.head.phase.finished]
+        for key in found:
+            with self._usable():
+                run = self._contents.runs.get(key)
+                stored = self._stored(run) if run and not run.head.phase.finished else None
+            if stored:
+                yield stored
+
+    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
+        """See `ports.Store`."""
+        with self._usable():
+            found = [(key, run.name, run.head) for key, run in self._contents.runs.items()]
+        yield from found
+
+    def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
+        """See `ports.Store`."""
+        with self._usable():
+            kept = self._contents.runs.get(run)
+            results = kept.look().results if kept and tasks else {}
+            return {task: results[task] for task in tasks if task in results}
+
+    def read_processes(self) -> list[ChildProcess]:
+        """See `ports.Store`."""
+        with self._usable():
+            return [
+                ChildProcess(attempt=AttemptId(key, task, row.number), pid=row.pid, started=row.pid_started or 0)
+                for key, run in self._contents.runs.items()
+                if run.rows or not run.head.phase.finished
+                for task, attempts in run.look().attempts.items()
+                for row in attempts.values()
+                if row.status == "running" and row.pid is not None
+            ]
+
+    def read_history(self, name: str, limit: int) -> list[PastAttempt]:
+        """The newest attempts of all tasks of that name, newest first, at most so many."""
+        name = storable(name)
+        found: list[PastAttempt] = []
+        with self._usable():
+            for key, run in reversed(self._contents.runs.items()):
+                position = _position(run, name)
+                if position is not None:
+                    found += _past_attempts(key, run, position)
+                if len(found) >= limit:
+                    break
+        return found[:limit]
+
+    def _usable(self) -> threading.RLock:
+        """The guard, once it is clear that this may be used here and now."""
+        return self._guard
+
+    def _stored(self, run: KeptRun, plan: RunPlan | None = None) -> StoredRun:
+        found = run.look()
+        same = plan is not None and run.digest == digest(plan).hex()
+        read = plan if plan is not None and same else rows.plan_of(run.key, found.plan)
+        return StoredRun(key=run.key, name=run.name, plan=read, head=run.head, tasks=tuple(found.tasks))
+
+
+def _position(run: KeptRun, name: str) -> int | None:
+    """Where the task of that name is in a run."""
+    if run.rows is None and f"\n  {json.dumps(name, ensure_ascii=False)}: {{".encode() not in (run.text or b""):
+        return None  # not read for nothing
+    names = run.look().names
+    return names.index(name) if name in names else None
+
+
+def _past_attempts(key: int, run: KeptRun, position: int) -> list[PastAttempt]:
+    found = run.look()
+    result = found.results.get(position)
+    attempts = sorted(found.attempts.get(position, {}).values(), reverse=True)
+    made = next((row.number for row in attempts if row.status == "completed"), 0)
+    return [PastAttempt(key, run.name, row, result if row.number == made else None) for row in attempts]
