@@ -77,6 +77,10 @@ test: $(DEV) ## All tests that take seconds; without a control plane it says wha
 test-slow: $(DEV) ## The tests that take minutes: kill -9, API outages, a thousand random graphs
 	@$(PYTEST) -m "slow and not node" --timeout 1200
 
+.PHONY: compat
+compat: $(DEV) ## Whether programs for 0.2.2 run, asked of that version too (it gets an environment of its own in .cache)
+	@$(PYTEST) tests/compat
+
 .PHONY: control-plane
 control-plane: ## Find or build a kube-apiserver for the tests (under ten minutes, once)
 	@hack/control-plane

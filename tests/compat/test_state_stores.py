@@ -20,7 +20,7 @@ from flowweaver import (
     Workflow,
 )
 
-THEN = datetime(2026, 1, 2, 3, 4, 5, 678901)  # noqa: DTZ001 - as a program of then wrote it
+THEN = datetime(2026, 1, 2, 3, 4, 5, 678901)
 
 
 class Chain:
@@ -65,13 +65,13 @@ def test_a_state_that_was_saved_is_there_for_whoever_opens_the_file_next(open_st
 
 def test_what_is_not_said_is_none_and_the_time_is_now(open_store):
     store = open_store()
-    before = datetime.now()  # noqa: DTZ005 - states carry local times without a zone
+    before = datetime.now()
 
     store.save_task_state("fetch", TaskStatus.RUNNING)
 
     state = store.load_task_state("fetch")
     assert (state["status"], state["result"], state["error"]) == (TaskStatus.RUNNING, None, None)
-    assert before <= state["timestamp"] <= datetime.now()  # noqa: DTZ005 - the same
+    assert before <= state["timestamp"] <= datetime.now()
 
 
 def test_a_state_can_be_given_by_position(open_store):
@@ -289,7 +289,7 @@ def test_what_was_restored_goes_to_the_parameters_of_what_is_left(executor_class
 
 
 def test_after_a_run_the_store_answers_for_its_tasks(executor_class, open_store, chain):
-    before = datetime.now()  # noqa: DTZ005 - states carry local times without a zone
+    before = datetime.now()
     executor_class(storage=open_store()).execute(chain.build())
 
     store = open_store()
@@ -297,7 +297,7 @@ def test_after_a_run_the_store_answers_for_its_tasks(executor_class, open_store,
 
     assert sorted(store.list_task_states()) == ["a", "b", "c"]
     assert (state["status"], state["result"], state["error"]) == (TaskStatus.COMPLETED, 2, None)
-    assert before - _milliseconds(2) <= state["timestamp"] <= datetime.now()  # noqa: DTZ005 - the same
+    assert before - _milliseconds(2) <= state["timestamp"] <= datetime.now()
 
 
 def test_when_the_states_are_cleared_everything_runs_again(executor_class, open_store, chain):

@@ -54,7 +54,7 @@ def test_everything_about_a_task_can_be_given_by_position():
 
     def retried(name, attempt): ...
 
-    began, ended = datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 4, 6)  # noqa: DTZ001 - as a program of then wrote it
+    began, ended = datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 1, 2, 3, 4, 6)
 
     made = Task("seven", seven, 2, 1.5, TaskStatus.COMPLETED, 7, "late", changed, retried, began, ended)
 
@@ -86,11 +86,11 @@ def test_a_failure_of_a_task_alone_is_recorded_and_not_raised():
 
 def test_the_times_are_local_and_have_no_zone():
     alone = Task("seven", seven)
-    before = datetime.now()  # noqa: DTZ005 - the times of a task are such
+    before = datetime.now()
 
     alone.execute()
 
-    assert before <= alone.started_at <= alone.completed_at <= datetime.now()  # noqa: DTZ005 - the same
+    assert before <= alone.started_at <= alone.completed_at <= datetime.now()
     assert alone.started_at.tzinfo is None
 
 
