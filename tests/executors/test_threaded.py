@@ -24,38 +24,47 @@ def threads_of_workers():
     return {thread for thread in threading.enumerate() if thread.name.startswith("flowweaver-worker-")}
 
 
-def test_no_thread_is_there_before_the_first_attempt_and_none_after_the_close(endings):
+def test_a_thread_is_made_only_for_an_attempt_that_finds_none_free(endings):
     before = threads_of_workers()
-    executor = ThreadedExecutor(lambda _: Completed(), 3, WallClock())
+    gate = threading.Event()
+    executor = ThreadedExecutor(lambda attempt: attempt.id.number < 10 or gate.wait(PATIENCE_SECONDS), 3, WallClock())
     assert threads_of_workers() == before
-    executor.start(attempt_of(1), endings)
-    endings.next()
+    for number in range(10):
+        executor.start(attempt_of(number), endings)
+        endings.next()
+        assert len(threads_of_workers() - before) == 1
+    for number in range(10, 20):
+        executor.start(attempt_of(number), endings)
     assert len(threads_of_workers() - before) == 3
+    gate.set()
+    endings.take(10)
     executor.close(PATIENCE_SECONDS)
     assert threads_of_workers() == before
 
 
 def test_the_thread_of_an_abandoned_attempt_ends_when_its_body_returns(endings):
     before = threads_of_workers()
-    gate, of_the_body = threading.Event(), []
+    gate, begun, of_the_body = threading.Event(), threading.Event(), []
 
     def run(attempt):
         if attempt.id.number == 1:
             of_the_body.append(threading.current_thread())
+            begun.set()
             gate.wait(PATIENCE_SECONDS)
         return Completed()
 
-    executor = ThreadedExecutor(run, 2, WallClock())
+    executor = ThreadedExecutor(run, 1, WallClock())
     executor.start(attempt_of(1), endings)
     executor.start(attempt_of(2), endings)
-    assert endings.next().attempt.number == 2
+    assert begun.wait(PATIENCE_SECONDS)
     executor.abandon(attempt_of(1).id)
-    assert len(threads_of_workers() - before) == 3
+    assert endings.next().attempt.number == 2
+    assert len(threads_of_workers() - before) == 2
     gate.set()
     assert endings.next().attempt.number == 1
     of_the_body[0].join(PATIENCE_SECONDS)
     assert not of_the_body[0].is_alive()
-    assert len(threads_of_workers() - before) == 2
+    assert len(threads_of_workers() - before) == 1
     executor.close(PATIENCE_SECONDS)
     assert threads_of_workers() == before
 
@@ -99,6 +108,59 @@ def test_the_same_attempt_twice_at_once_is_a_bug_that_is_named(endings):
     gate.set()
     endings.next()
     executor.close(PATIENCE_SECONDS)
+
+
+def test_a_worker_that_is_added_takes_what_waits(endings):
+    gate = threading.Event()
+
+    def run(attempt):
+        if attempt.id.number == 1:
+            gate.wait(PATIENCE_SECONDS)
+        return Completed()
+
+    executor = ThreadedExecutor(run, 1, WallClock())
+    executor.start(attempt_of(1), endings)
+    executor.start(attempt_of(2), endings)
+    executor.add_workers(1)
+    assert endings.next().attempt.number == 2
+    gate.set()
+    assert endings.next().attempt.number == 1
+    executor.close(PATIENCE_SECONDS)
+
+
+def test_no_more_attempts_than_workers_run_at_once_after_workers_were_taken_back(endings):
+    running, most, lock, meeting = 0, 0, threading.Lock(), threading.Barrier(4)
+
+    def run(attempt):
+        nonlocal running, most
+        if attempt.id.number < 4:
+            meeting.wait(PATIENCE_SECONDS)
+            return Completed()
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.005)  # so that others would come in
+        with lock:
+            running -= 1
+        return Completed()
+
+    executor = ThreadedExecutor(run, 2, WallClock())
+    executor.add_workers(2)
+    for number in range(4):
+        executor.start(attempt_of(number), endings)
+    endings.take(4)
+    executor.add_workers(-3)
+    for number in range(4, 20):
+        executor.start(attempt_of(number), endings)
+    endings.take(16)
+    executor.close(PATIENCE_SECONDS)
+    assert most == 1
+
+
+def test_the_last_worker_can_not_be_taken_back():
+    executor = ThreadedExecutor(lambda _: Completed(), 2, WallClock())
+    with pytest.raises(ValueError, match="at least 1"):
+        executor.add_workers(-2)
 
 
 @pytest.mark.parametrize("workers", [0, -1])

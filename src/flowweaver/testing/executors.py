@@ -39,9 +39,9 @@ class WallClock:
         return time.monotonic()
 
 
-def attempt_of(number: int, name: str = "t") -> Attempt:
+def attempt_of(number: int, name: str = "t", *, timeout_seconds: float | None = None) -> Attempt:
     """An attempt of a run with one task."""
-    task = TaskPlan(name=name, kind="value", body={"value": number})
+    task = TaskPlan(name=name, kind="value", body={"value": number}, timeout_seconds=timeout_seconds)
     return Attempt(id=AttemptId(1, 0, number), task=task, run=RunPlan(tasks=(task,), name="w"), run_started_at=0.0)
 
 
@@ -233,6 +233,28 @@ class ExecutorContract(ABC):
             for number in range(3):
                 executor.start(attempt_of(number), endings)
             assert {ended.outcome for ended in endings.take(3).values()} == {Completed()}
+
+    def test_the_next_attempt_can_be_started_by_whoever_is_told_of_an_end(self) -> None:
+        endings = Endings()
+        with self._executor(lambda _: Completed(), workers=1) as executor:
+
+            def next_one(ended: AttemptEnded) -> None:
+                endings(ended)
+                if ended.attempt.number < 100:
+                    executor.start(attempt_of(ended.attempt.number + 1), next_one)
+
+            executor.start(attempt_of(1), next_one)
+            assert set(endings.take(100)) == set(range(1, 101))
+
+    def test_no_thread_is_left_after_closing(self) -> None:
+        before = set(threading.enumerate())
+        endings, running = Endings(), threading.Event()
+        executor = self.opened(lambda attempt: _until_cancelled(attempt, running), 3)
+        for number in range(10):
+            executor.start(attempt_of(number), endings)
+        executor.close(PATIENCE_SECONDS)
+        endings.take(10)
+        assert set(threading.enumerate()) <= before
 
     def test_an_abandoned_attempt_gives_its_place_away_and_still_ends_once(self) -> None:
         if not self.concurrent:

@@ -1,0 +1,46 @@
+"""One attempt on its way from `start` to its end, and what all executors say about one that did not end by itself."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+from flowweaver.core.events import AttemptEnded, Failed, Outcome
+from flowweaver.core.phases import Reason
+from flowweaver.ports import Attempt, Clock
+
+log = logging.getLogger(__name__)
+
+UNWANTED = Failed(reason=Reason.TERMINATED, message="stopped before its body was started", error_type="Cancelled")
+NO_THREAD = Failed(message="the system gives no thread to run this in: look at its limits on processes and memory")
+
+
+class Job:
+    """One attempt. Its flags change under its executor's lock."""
+
+    __slots__ = ("attempt", "ended", "lost", "running", "unwanted")
+
+    def __init__(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
+        self.attempt = attempt
+        self.ended = ended
+        self.running = False  # something has taken it
+        self.unwanted = False  # abandoned before anything took it: its body is not run
+        self.lost = False  # abandoned while it was running: its thread ends with it
+
+
+def tell(job: Job, outcome: Outcome, clock: Clock) -> None:
+    """Tell the end, and the log where nobody takes it."""
+    try:
+        job.ended(AttemptEnded(job.attempt.id, outcome, clock.now(), random.random()))  # noqa: S311 - jitter
+    except Exception:
+        log.exception("the end of attempt %s could not be told", job.attempt.id)
+
+
+def failure(exc: BaseException) -> Failed:
+    """What came out of a runner. They translate what bodies raise; what arrives here has slipped through them."""
+    try:
+        message = str(exc)
+    except Exception:  # noqa: BLE001 - an error whose text can not be made is still an error
+        message = "(its message can not be read)"
+    return Failed(error_type=type(exc).__name__, message=message[:4096].encode("utf-8", "replace").decode())
