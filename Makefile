@@ -16,6 +16,8 @@ CLI := .venv/.cli-$(call fingerprint,cli)
 # How many tests at once; what else pytest is told.
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
+# What the benchmark is told: make bench BENCH=--help
+BENCH ?=
 PYTEST = $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: help
@@ -98,8 +100,8 @@ kind-e2e: $(DEV) ## The same on a cluster that kind makes (KIND_IMAGE, KIND_CONF
 	@PYTEST_ARGS="tests/docs $(PYTEST_ARGS)" hack/kind-e2e
 
 .PHONY: bench
-bench: $(CLI) ## What a step costs, beside what the disk costs in the same run
-	@$(BIN)/python benchmarks/steps.py
+bench: $(CLI) ## Every workload beside the bar, bare threads and other engines (BENCH=--help)
+	@$(BIN)/python benchmarks/run.py $(BENCH)
 
 # ------------------------------------------------------------------------------------------------------------- hygiene
 

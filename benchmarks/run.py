@@ -35,7 +35,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="workloads with commas between; nothing: all of them")
     parser.add_argument("--pairs", type=int, default=9, help="rounds")
-    parser.add_argument("--peers", default="none", help="other engines: none, all, or names with commas between")
+    parser.add_argument("--peers", default="all", help="other engines: none, all, or names with commas between")
     parser.add_argument("--peer-rounds", type=int, default=3, help="rounds that the other engines take part in")
     parser.add_argument("--quick", action="store_true", help="a tenth of each workload in three rounds: does it run?")
     parser.add_argument("--engine", action="store_true", help="measure the engine without the library's face as ours")
