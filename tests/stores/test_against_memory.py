@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,7 @@ from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import CommitUnknown, StoreUnavailable
-from flowweaver.ports import ChildProcess, RunName
+from flowweaver.ports import ChildProcess, Kept, NewRun, RunName
 from flowweaver.stores import MemoryStore, SQLiteStore
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import plan_of
@@ -140,6 +141,23 @@ class TwoStores(RuleBasedStateMachine):
             self.file.commit(changes, children)
 
     @precondition(lambda self: self.runs)
+    @rule(data=st.data(), head=heads, given=st.dictionaries(tasks, st.tuples(states, st.binary(max_size=9))))
+    def replace_one(self, data, head, given):
+        """A new generation that keeps what has completed, under other positions."""
+        source = data.draw(st.sampled_from(self.runs))
+        old = self.memory.read_run(source)
+        completed = [task for task, state in enumerate(old.tasks) if state.phase is TaskPhase.COMPLETED]
+        has_result = [task for task in completed if self.memory.read_results(source, [task])]
+        kept = Kept(source=source, tasks={TASKS - 1 - task: task for task in has_result})
+        others = {task: each for task, each in given.items() if task not in kept.tasks}
+        name = old.name._replace(generation=1 + max(n.generation for n in self.names if n[:2] == old.name[:2]))
+        self.names.append(name)
+        new = [NewRun(name=name, plan=PLAN, head=head, kept=replace(kept, given=others))]
+        [key] = self.file.create_runs(new)
+        assert self.memory.create_runs(new) == [key]
+        self.runs.append(key)
+
+    @precondition(lambda self: self.runs)
     @rule(data=st.data())
     def delete(self, data):
         run = data.draw(st.sampled_from(self.runs))
@@ -166,6 +184,9 @@ class TwoStores(RuleBasedStateMachine):
         assert list(self.file.unfinished_runs()) == list(self.memory.unfinished_runs())
         for name in self.names:
             assert self.file.find_run(name) == self.memory.find_run(name)
+            newest = self.memory.find_newest(name.workflow, name.run_id, PLAN)
+            assert self.file.find_newest(name.workflow, name.run_id, PLAN) == newest
+        assert self.file.task_named(PLAN.tasks[1].name) == self.memory.task_named(PLAN.tasks[1].name)
         by_attempt = {child.attempt: child for child in self.memory.read_processes()}
         assert {child.attempt: child for child in self.file.read_processes()} == by_attempt
         for run in self.runs:

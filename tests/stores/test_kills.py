@@ -84,3 +84,60 @@ def test_a_run_whose_process_was_killed_is_unfinished(start_program, open_store)
     process.kill()
     process.wait()
     assert [stored.name for stored in open_store().unfinished_runs()] == [RunName("w")]
+
+
+# The same for a run that takes the place of another one and keeps what that has completed.
+KILL_AT_EACH_STEP_OF_A_REPLACEMENT = """
+import shutil
+from flowweaver.core.changes import ResultRecorded, TaskChanged
+from flowweaver.ports import Kept, NewRun
+from flowweaver.testing.stores import COMPLETED
+
+store = SQLiteStore(path, clock=ManualClock())
+names = [f"t{number}" for number in range(300)]
+old = store.create_run(RunName("w"), plan_of(*names), RunHead())
+some = range(0, 300, 2)
+store.commit(Changes(
+    tasks=[TaskChanged(old, task, COMPLETED) for task in some],
+    results=[ResultRecorded(old, task, b'"%d"' % task) for task in some],
+))
+store.close()
+
+def replace_it(at, disk):
+    store = SQLiteStore(at, clock=ManualClock(), vfs=disk.name)
+    kept = Kept(source=old, tasks={task: task for task in some})
+    store.create_runs([NewRun(name=RunName("w", "default", 2), plan=plan_of(*names), head=RunHead(), kept=kept)])
+    store.close()
+
+def killed_at(at, operation, file, effect, nth):
+    child = os.fork()
+    if child == 0:
+        with Disk() as disk:
+            disk.will(effect, operation, file=file, nth=nth)
+            replace_it(at, disk)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+for operation in ("write", "sync"):
+    for file in ("main", "wal"):
+        nth = 1
+        shutil.copyfile(path, at := f"{path}-{operation}-{file}-{nth}")
+        while killed_at(at, operation, file, Effect.KILL, nth):
+            store = SQLiteStore(at, clock=ManualClock())
+            found = store.find_newest("w", "default")
+            results = store.read_results(found.key, range(300))
+            assert [state.phase == "completed" for state in found.tasks] == [task in some for task in range(300)]
+            assert results == {task: b'"%d"' % task for task in some}
+            replaced = store.read_run(old).head.phase == "cancelled"
+            assert replaced == (found.name.generation == 2), (at, replaced, found.name)
+            assert [run.key for run in store.unfinished_runs()] == [found.key]
+            store.close()
+            print(operation, file, found.name.generation, flush=True)
+            nth += 1
+            shutil.copyfile(path, at := f"{path}-{operation}-{file}-{nth}")
+"""
+
+
+def test_a_kill_while_a_run_takes_the_place_of_another_leaves_one_of_them_whole(run_program):
+    seen = set(run_program(KILL_AT_EACH_STEP_OF_A_REPLACEMENT).splitlines())
+    assert {"write wal 1", "write main 2", "sync wal 1", "sync main 2"} <= seen

@@ -194,7 +194,7 @@ class MemoryStore:
             run.tasks[task], run.results[task] = storable_task(state), result
         for task, position in kept.tasks.items():
             source = self._kept(kept.source or 0, position)
-            if source.tasks[position].phase is not TaskPhase.COMPLETED:
+            if source.tasks[position].phase is not TaskPhase.COMPLETED or position not in source.results:
                 raise InternalError(f"task {position} of run {kept.source} has not completed, and can not be kept")
             run.tasks[task], run.results[task] = source.tasks[position], source.results[position]
         return run

@@ -14,103 +14,32 @@ It needs no test framework but one that calls `test_…` methods with a temporar
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
-from flowweaver.core.events import AttemptId, Shutdown
+from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import RunPhase, TaskPhase
-from flowweaver.core.plan import FailurePolicy, Jitter, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ChildProcess, RunName, Store
-
-AWKWARD = "tab\t newline\n nul\0 quote' \" umlaut ü snowman \u2603 astral \U0001f600 end"
-"""Text that may be stored as it is."""
-
-
-def plan_of(*names: str) -> RunPlan:
-    """A plan of tasks that say nothing but their names."""
-    return RunPlan(tasks=tuple(TaskPlan(name=name, kind="value", body={"value": name}) for name in names))
-
-
-def rich_plan() -> RunPlan:
-    """A plan with a word in every field."""
-    task = TaskPlan(
-        name="b",
-        kind="http",
-        body={"url": AWKWARD, "headers": [{"name": "A", "value": None}], "n": 1.5, "on": True},
-        depends_on=("a",),
-        trigger_rule=TriggerRule.ALL_FINISHED,
-        retry=RetryPolicy(limit=3, delay_seconds=0.5, factor=1.5, max_delay_seconds=9, jitter=Jitter.FULL, when="x"),
-        timeout_seconds=2.5,
-        allow_failure=True,
-        on_crash=OnCrash.FAIL,
-    )
-    return RunPlan(
-        tasks=(*plan_of("a").tasks, task, TaskPlan(name="(outputs)", kind="outputs", internal=True)),
-        name="n",
-        namespace="ns",
-        uid="u",
-        params={"p": [1, "\ud800 lone", None, {"x": AWKWARD}]},
-        failure_policy=FailurePolicy.CONTINUE,
-        timeout_seconds=60.0,
-        parallelism=2,
-        priority=-1,
-        suspended=True,
-    )
-
-
-RICH_HEAD = RunHead(
-    phase=RunPhase.SUSPENDED,
-    reason="Stopped",
-    message=AWKWARD,
-    created_at=1.25,
-    started_at=2.5,
-    finished_at=3.75,
-    deadline=4.125,
-    shutdown=Shutdown.TERMINATE,
-    failed_fast=True,
-    suspended=True,
-    priority=-7,
-    parallelism=3,
-    rerun_token="again",  # noqa: S106 - no password
+from flowweaver.ports import ChildProcess, RunName
+from flowweaver.testing.stores_new_runs import NewRunsContract
+from flowweaver.testing.stores_values import (
+    AWKWARD,
+    COMPLETED,
+    RICH_HEAD,
+    RICH_TASK,
+    finished,
+    plan_of,
+    raises,
+    rich_plan,
 )
 
-RICH_TASK = TaskState(
-    phase=TaskPhase.WAITING,
-    attempts=5,
-    failures=2,
-    crashes=1,
-    reason="Backoff",
-    message=AWKWARD,
-    error_type="ValueError",
-    not_before=9.5,
-    started_at=8.25,
-    finished_at=7.125,
-)
-
-COMPLETED = TaskState(phase=TaskPhase.COMPLETED, attempts=1, started_at=1.0, finished_at=2.0)
+__all__ = ["AWKWARD", "COMPLETED", "RICH_HEAD", "RICH_TASK", "StoreContract", "finished", "plan_of", "rich_plan"]
 
 
-def finished(head: RunHead = RunHead()) -> RunHead:  # noqa: B008 - a frozen value
-    """The same run, completed."""
-    return replace(head, phase=RunPhase.COMPLETED, finished_at=9.0)
-
-
-class StoreContract(ABC):
+class StoreContract(NewRunsContract):
     """Everything that the engine relies on."""
-
-    @abstractmethod
-    def opened(self, folder: Path) -> Store:
-        """A new, empty store; what it needs on disk is in `folder`."""
-
-    @abstractmethod
-    def restarted(self, store: Store, folder: Path) -> Store:
-        """The same store as the next process sees it."""
 
     # --------------------------------------------------------------------------------------------------------- a run
 
@@ -135,14 +64,14 @@ class StoreContract(ABC):
     def test_a_run_that_is_there_is_not_created_again(self, tmp_path: Path) -> None:
         store = self.opened(tmp_path)
         key = store.create_run(RunName("w"), plan_of("a"), RunHead())
-        with _raises(InternalError):
+        with raises(InternalError):
             store.create_run(RunName("w"), plan_of("b"), RICH_HEAD)
         assert [run for run, _, _ in store.list_runs()] == [key]
         assert store.read_run(key).plan == plan_of("a")
 
     def test_a_run_that_is_not_there_raises_key_error(self, tmp_path: Path) -> None:
         store = self.opened(tmp_path)
-        with _raises(KeyError):
+        with raises(KeyError):
             store.read_run(1)
         assert store.find_run(RunName("w")) is None
         assert store.read_results(1, [0]) == {}
@@ -243,7 +172,7 @@ class StoreContract(ABC):
         store = self.opened(tmp_path)
         key = store.create_run(RunName("w"), plan_of("a"), RunHead())
         before = store.read_run(key), store.position()
-        with _raises(InternalError):
+        with raises(InternalError):
             store.commit(
                 Changes(
                     tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 1, COMPLETED)],
@@ -390,11 +319,11 @@ class StoreContract(ABC):
         key = store.create_run(RunName("w"), plan_of("a"), RunHead())
         store.close()
         store.close()
-        with _raises(StoreError):
+        with raises(StoreError):
             store.commit(Changes(runs=[RunChanged(key, RICH_HEAD)]))
-        with _raises(StoreError):
+        with raises(StoreError):
             store.position()
-        with _raises(StoreError):
+        with raises(StoreError):
             store.read_run(key)
 
     def test_a_reader_in_another_thread_sees_whole_commits_only(self, tmp_path: Path) -> None:
@@ -434,12 +363,3 @@ class StoreContract(ABC):
             reader.join()
         assert torn == []
         assert all(reads)
-
-
-@contextmanager
-def _raises(kind: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kind:
-        return
-    raise AssertionError(f"{kind.__name__} was not raised")
