@@ -59,8 +59,8 @@ def executor_of():
     """Makes executors for coroutines, and sees that they leave nothing behind."""
     opened = []
 
-    def executor_of(run_async, begin=no_coroutine, is_async=lambda _: True):
-        opened.append(EventLoopExecutor(begin, run_async, is_async, 2, WallClock()))
+    def executor_of(run_async, begin=no_coroutine, is_async=lambda _: True, **loop):
+        opened.append(EventLoopExecutor(begin, run_async, is_async, 2, WallClock(), **loop))
         return opened[-1]
 
     threads, descriptors = set(threading.enumerate()), open_descriptors()
@@ -391,10 +391,11 @@ def test_without_a_thread_or_a_descriptor_for_the_loop_an_attempt_fails_and_the_
             raise RuntimeError("can't start new thread")
         raise OSError(24, "Too many open files")
 
-    executor = executor_of(run)
+    executor = executor_of(run, loop_factory=lambda: none() if missing == "descriptor" else asyncio.new_event_loop())
     with monkeypatch.context() as scarce:
-        scarce.setattr(*((threading.Thread, "start") if missing == "thread" else (asyncio, "new_event_loop")), none)
+        scarce.setattr(threading.Thread, "start", none)
         executor.start(attempt_of(1), endings)
+    missing = ""
     assert "look at its limits" in endings.next().outcome.message
     executor.start(attempt_of(2), endings)
     assert endings.next().outcome == Completed()
@@ -408,3 +409,65 @@ def test_a_coroutine_may_close_the_executor_that_runs_it(executor_of, endings):
     executor = executor_of(run)
     executor.start(attempt_of(1), endings)
     assert endings.next().outcome == Completed(b"1")
+
+
+def test_coroutines_can_run_in_a_loop_of_somebody_else_which_stays_as_it_is(executor_of, endings):
+    seen = []
+
+    async def run(attempt):
+        seen.append(asyncio.get_running_loop())
+        await asyncio.sleep(0 if attempt.id.number == 1 else PATIENCE_SECONDS)
+        return Completed()
+
+    async def rest():
+        return await run(attempt_of(1))
+
+    async def caller():
+        loop = asyncio.get_running_loop()
+        executor = executor_of(run, lambda _: rest(), lambda attempt: attempt.id.number != 3, loop=loop)
+        for number in (1, 2, 3):
+            executor.start(attempt_of(number), endings)
+        ends = await asyncio.to_thread(lambda: [endings.next(), endings.next()])
+        assert {told.attempt.number for told in ends} == {1, 3}
+        await asyncio.to_thread(executor.close, PATIENCE_SECONDS)
+        assert endings.next().attempt.number == 2, "closing did not wait"
+        await asyncio.sleep(0)
+        assert set(seen) == {loop}
+
+    asyncio.run(caller())
+
+
+def test_closing_in_the_thread_of_somebody_elses_loop_does_not_wait_for_it(executor_of, endings):
+    async def run(_):
+        await asyncio.sleep(PATIENCE_SECONDS)
+        return Completed()
+
+    async def caller():
+        executor = executor_of(run, loop=asyncio.get_running_loop())
+        executor.start(attempt_of(1), endings)
+        await asyncio.sleep(0.01)
+        executor.close(PATIENCE_SECONDS)
+        assert endings.none_left()
+        await asyncio.to_thread(endings.next)
+
+    asyncio.run(caller())
+
+
+def test_where_the_loop_of_somebody_else_is_closed_attempts_fail(executor_of, endings):
+    loop = asyncio.new_event_loop()
+    loop.close()
+    cleaned = []
+
+    async def rest():
+        try:
+            await asyncio.sleep(PATIENCE_SECONDS)
+        finally:
+            cleaned.append(True)
+        return Completed()
+
+    executor = executor_of(no_coroutine, lambda _: rest(), lambda attempt: attempt.id.number == 1, loop=loop)
+    executor.start(attempt_of(1), endings)
+    assert "closed" in endings.next().outcome.message
+    executor.start(attempt_of(2), endings)
+    assert endings.next().outcome.error_type == "CancelledError"
+    assert cleaned == [True]

@@ -1,8 +1,9 @@
 """Coroutines by the thousand in one event loop, and everything else in threads.
 
 The loop has a daemon thread of its own, which comes with the first coroutine and goes with `close`; nothing of it is
-seen by the rest of the process. A coroutine can be cancelled where a thread can not, but it may refuse to go: then it
-stays abandoned until it returns, like a body in a thread.
+seen by the rest of the process. Where a loop is given, that one is used, and left as it is. A coroutine can be
+cancelled where a thread can not, but it may refuse to go: then it stays abandoned until it returns, like a body in a
+thread.
 
 Import this module where it is needed: it loads asyncio.
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 from flowweaver.core.events import AttemptEnded, AttemptId, Completed, Deferred, Failed, Outcome
 from flowweaver.errors import InternalError
-from flowweaver.executors.jobs import NO_THREAD, UNWANTED, Job, failure, tell
+from flowweaver.executors.jobs import NO_THREAD, SETTLE_SECONDS, UNWANTED, Job, failure, tell
 from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import Attempt, Clock
 
@@ -31,6 +32,7 @@ Rest = Coroutine[Any, Any, Outcome]
 """What is left of a body that began in a thread and gave something to await."""
 
 _OUTCOMES = (Completed, Failed, Deferred)
+_CLOSED_LOOP = Failed(message="the event loop that this was to run in is closed", error_type="RuntimeError")
 _GOES_ON = Completed()  # what a thread says of an attempt that goes on in the loop
 
 
@@ -61,17 +63,23 @@ class EventLoopExecutor:
         is_async: Callable[[Attempt], bool],
         workers: int,
         clock: Clock,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
+        """`loop` is one that somebody else runs; None: one that `loop_factory` makes, in a thread of its own."""
         self._run = run
         self._run_async = run_async
         self._is_async = is_async
         self._clock = clock
         self._threads = ThreadedExecutor(self._run_in_thread, workers, clock)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified when the last attempt has ended after the close
         self._jobs: dict[AttemptId, _LoopJob] = {}  # started and not ended, also those in threads
         self._arrived: deque[_LoopJob] = deque()  # for the loop
         self._woken = False  # the loop is going to look at what has arrived
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = loop
+        self._loop_factory = loop_factory
+        self._is_lent = loop is not None
         self._thread: threading.Thread | None = None
         self._closed = False
         self._stopping = False  # the loop has been told to stop
@@ -119,11 +127,25 @@ class EventLoopExecutor:
         for job in jobs:
             job.attempt.cancellation.request()
         self._threads.close(grace_seconds)
+        if self._is_lent:
+            self._wait(until)
+            return
         with self._lock:
             self._stop_if_over()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, until - self._clock.monotonic()))
+            if self._over:
+                thread.join(SETTLE_SECONDS)
+
+    def _wait(self, until: float) -> None:
+        """Wait for what is in a loop of somebody else, which must go on meanwhile; not where this is its thread."""
+        with suppress(RuntimeError):
+            if asyncio.get_running_loop() is self._loop:
+                return
+        with self._lock:
+            while self._jobs and (left := until - self._clock.monotonic()) > 0:
+                self._lock.wait(left)
 
     # ------------------------------------------------------------------------------------------------------ in threads
 
@@ -146,20 +168,25 @@ class EventLoopExecutor:
     def _send(self, job: _LoopJob) -> None:
         """Have the loop run it."""
         with self._lock:
-            self._arrived.append(job)
             loop = self._loop or self._new_loop()
             if loop is not None:
-                if not self._woken:
-                    self._woken = True
+                self._arrived.append(job)
+                if self._woken:
+                    return
+                with suppress(RuntimeError):  # one of somebody else has been closed
                     loop.call_soon_threadsafe(self._take_arrived)
-                return
-            self._arrived.remove(job)
-        self._end(job, NO_THREAD)
+                    self._woken = True
+                    return
+                self._arrived.remove(job)
+        if job.rest is not None:
+            self._end(job, _cancelled(job.rest))
+        else:
+            self._end(job, NO_THREAD if loop is None else _CLOSED_LOOP)
 
     def _new_loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop in its thread; None where the system gives no thread or no descriptor for it. Under the lock."""
         try:
-            loop = asyncio.new_event_loop()
+            loop = self._loop_factory()
         except OSError as exc:
             log.warning("no event loop could be made: %s", exc)
             return None
@@ -227,9 +254,27 @@ class EventLoopExecutor:
 
     def _stop_if_over(self) -> None:
         """Let the loop end with the last attempt, also where `close` waits no more. Under the lock."""
-        if self._over and self._loop is not None and not self._stopping:
+        if not self._over:
+            return
+        self._lock.notify_all()
+        if self._loop is not None and not self._is_lent and not self._stopping:
             self._stopping = True
             self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _cancelled(rest: Rest) -> Outcome:
+    """What becomes of a body that can not go on: it is cancelled where it awaits, in a loop for this alone."""
+
+    async def cancelled() -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return await rest
+
+    try:
+        return asyncio.run(cancelled())
+    except BaseException as exc:  # noqa: BLE001 - whatever a body raises is its attempt's failure
+        return failure(exc)
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:

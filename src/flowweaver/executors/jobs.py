@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable
 
 from flowweaver.core.events import AttemptEnded, Failed, Outcome
 from flowweaver.core.phases import Reason
 from flowweaver.ports import Attempt, Clock
+
+SETTLE_SECONDS = 5.0
+"""So long a closing executor waits for a thread that runs no body any more. It has nothing left to do but to end."""
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +23,13 @@ NO_THREAD = Failed(message="the system gives no thread to run this in: look at i
 class Job:
     """One attempt. Its flags change under its executor's lock."""
 
-    __slots__ = ("attempt", "ended", "lost", "running", "unwanted")
+    __slots__ = ("attempt", "ended", "lost", "thread", "unwanted")
 
     def __init__(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
         self.attempt = attempt
         self.ended = ended
-        self.running = False  # something has taken it
-        self.unwanted = False  # abandoned before anything took it: its body is not run
+        self.thread: threading.Thread | None = None  # the one that has taken it
+        self.unwanted = False  # abandoned before a thread took it: its body is not run
         self.lost = False  # abandoned while it was running: its thread ends with it
 
 

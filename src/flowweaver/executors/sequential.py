@@ -77,7 +77,7 @@ class Lane:
 
     def take_out(self) -> list[Job]:
         """All but the attempt that is running here. Under the executor's lock."""
-        out = [job for job in self.jobs.values() if self.server is None or not job.running]
+        out = [job for job in self.jobs.values() if self.server is None or job.thread is None]
         for job in out:
             del self.jobs[job.attempt.id]
         return out
@@ -201,7 +201,7 @@ class SequentialExecutor:
         with self._lock:
             if job.attempt.id not in lane.jobs:
                 return
-            job.running = True
+            job.thread = threading.current_thread()
         outcome = self._outcome(job)
         # Told first: a KeyboardInterrupt in between must not leave an attempt of which nobody ever hears again.
         tell(job, outcome, self._clock)
@@ -218,7 +218,7 @@ class SequentialExecutor:
                 del self._lanes[lane.run]
             jobs, lane.jobs = lane.jobs, {}
         for job in jobs.values():
-            if job.running:
+            if job.thread is not None:
                 self._tell_over(job)
             else:
                 self._threads.start(job.attempt, job.ended)
@@ -235,4 +235,4 @@ class SequentialExecutor:
 
     def _tell_over(self, job: Job) -> None:
         """It is not going to be run, or was interrupted while it was."""
-        tell(job, _INTERRUPTED if job.running else UNWANTED, self._clock)
+        tell(job, UNWANTED if job.thread is None else _INTERRUPTED, self._clock)

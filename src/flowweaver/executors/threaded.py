@@ -14,12 +14,12 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.errors import InternalError
-from flowweaver.executors.jobs import NO_THREAD, UNWANTED, Job, failure, tell
+from flowweaver.executors.jobs import NO_THREAD, SETTLE_SECONDS, UNWANTED, Job, failure, tell
 from flowweaver.ports import Attempt, Clock
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class ThreadedExecutor:
             job = self._jobs.get(attempt)
             if job is None:
                 return
-            if not job.running:
+            if job.thread is None:
                 job.unwanted = True
             elif not job.lost:
                 job.lost = True
@@ -94,7 +94,7 @@ class ThreadedExecutor:
                 self._queue.put(None)
 
     def close(self, grace_seconds: float = 5.0) -> None:
-        """Ask every attempt to stop and wait at most so long for the threads. Idempotent.
+        """Ask every attempt to stop and wait at most so long for the bodies. Idempotent.
 
         An attempt that no thread has taken yet ends here and now, without its body being run. A body that does not
         stop in time keeps its daemon thread, and its end is still told when it comes.
@@ -108,10 +108,17 @@ class ThreadedExecutor:
             self._end_waiting()
             for _ in threads:
                 self._queue.put(None)
+        self._join([thread for thread in threads if thread is not threading.current_thread()], grace_seconds)
+
+    def _join(self, threads: Sequence[threading.Thread], grace_seconds: float) -> None:
         until = self._clock.monotonic() + grace_seconds
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, until - self._clock.monotonic()))
+            thread.join(max(0.0, until - self._clock.monotonic()))
+        with self._lock:
+            busy = {job.thread for job in self._jobs.values()}
+        for thread in threads:
+            if thread not in busy:
+                thread.join(SETTLE_SECONDS)
 
     def _fill(self) -> None:
         """Make the threads that are missing for the attempts that are there; under the lock."""
@@ -141,7 +148,7 @@ class ThreadedExecutor:
 
     def _outcome(self, job: Job) -> Outcome:
         with self._lock:
-            job.running = True
+            job.thread = threading.current_thread()
         if job.unwanted or job.attempt.cancellation.requested:
             return UNWANTED
         try:

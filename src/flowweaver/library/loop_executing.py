@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowweaver.errors import PlanChanged
-from flowweaver.executors import EventLoopExecutor
+from flowweaver.executors.event_loop import EventLoopExecutor
 from flowweaver.library.executions import Execution
 from flowweaver.library.executors import EngineExecutor, raise_failures, release
 from flowweaver.library.loop_waiting import LoopInbox

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
 _CHANGES_THE_SIGNATURE = ("__wrapped__", "__signature__")
 
 
-@dataclass(frozen=True, slots=True)
-class _Parameters:
+class _Parameters(NamedTuple):
     """What a function takes."""
 
     positional_only: tuple[str, ...]
     named: tuple[str, ...]  # may be passed by name
     everything: bool  # has **kwargs
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any]
 
 
 class MissingParameter(TypeError):
