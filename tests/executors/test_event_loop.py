@@ -471,3 +471,14 @@ def test_where_the_loop_of_somebody_else_is_closed_attempts_fail(executor_of, en
     executor.start(attempt_of(2), endings)
     assert endings.next().outcome.error_type == "CancelledError"
     assert cleaned == [True]
+
+
+def test_what_the_loop_of_somebody_else_never_took_ends_with_the_close(executor_of, endings):
+    loop = asyncio.new_event_loop()
+    executor = executor_of(no_coroutine, loop=loop)
+    executor.start(attempt_of(1), endings)
+    loop.close()
+    executor.start(attempt_of(2), endings)
+    assert endings.next().attempt.number == 2
+    executor.close(PATIENCE_SECONDS)
+    assert "closed" in endings.next().outcome.message

@@ -128,6 +128,7 @@ class EventLoopExecutor:
             job.attempt.cancellation.request()
         self._threads.close(grace_seconds)
         if self._is_lent:
+            self._end_stranded()
             self._wait(until)
             return
         with self._lock:
@@ -146,6 +147,16 @@ class EventLoopExecutor:
         with self._lock:
             while self._jobs and (left := until - self._clock.monotonic()) > 0:
                 self._lock.wait(left)
+
+    def _end_stranded(self) -> None:
+        """End what a loop of somebody else has been closed before it took it."""
+        assert self._loop is not None
+        if self._loop.is_closed():
+            with self._lock:
+                stranded = list(self._arrived)
+                self._arrived.clear()
+            for job in stranded:
+                self._end_outside(job, _CLOSED_LOOP)
 
     # ------------------------------------------------------------------------------------------------------ in threads
 
@@ -171,17 +182,18 @@ class EventLoopExecutor:
             loop = self._loop or self._new_loop()
             if loop is not None:
                 self._arrived.append(job)
-                if self._woken:
+                if self._woken and not loop.is_closed():
                     return
                 with suppress(RuntimeError):  # one of somebody else has been closed
                     loop.call_soon_threadsafe(self._take_arrived)
                     self._woken = True
                     return
                 self._arrived.remove(job)
-        if job.rest is not None:
-            self._end(job, _cancelled(job.rest))
-        else:
-            self._end(job, NO_THREAD if loop is None else _CLOSED_LOOP)
+        self._end_outside(job, NO_THREAD if loop is None else _CLOSED_LOOP)
+
+    def _end_outside(self, job: _LoopJob, outcome: Outcome) -> None:
+        """It can not come into the loop."""
+        self._end(job, outcome if job.rest is None else _cancelled(job.rest))
 
     def _new_loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop in its thread; None where the system gives no thread or no descriptor for it. Under the lock."""
