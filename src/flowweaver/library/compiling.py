@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from flowweaver.core import plan as core
@@ -16,6 +18,8 @@ from flowweaver.library.functions import CALL
 from flowweaver.library.policies import Isolation, RetryPolicy
 from flowweaver.library.tasks import Task
 from flowweaver.library.workflow import Workflow
+from flowweaver.runners.failures import Refused
+from flowweaver.runners.results import encode_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,19 @@ def compiled(workflow: Workflow) -> Compiled:
     graph = workflow.graph
     tasks = list(workflow.tasks.values())
     names = graph.names
+    params = _params(workflow)
     plans = tuple(
-        _task_plan(task, tuple([names[each] for each in dependencies]))
+        _task_plan(task, tuple([names[each] for each in dependencies]), params)
         for task, dependencies in zip(tasks, graph.dependencies, strict=True)
     )
+    if workflow.plan is not None:
+        plans, graph = _with_internal(plans, graph, workflow.plan.tasks)
     plan = RunPlan(
         tasks=plans,
         name=workflow.name,
+        namespace=workflow.plan.namespace if workflow.plan is not None else "",
+        uid=workflow.plan.uid if workflow.plan is not None else "",
+        params=params,
         failure_policy=workflow.failure_policy,
         timeout_seconds=workflow.timeout,
         parallelism=workflow.parallelism,
@@ -48,7 +58,28 @@ def compiled(workflow: Workflow) -> Compiled:
     return Compiled(plan, graph, [task.fn for task in tasks], [_retry_on(task) for task in tasks])
 
 
-def _task_plan(task: Task, depends_on: tuple[str, ...]) -> TaskPlan:
+def _params(workflow: Workflow) -> dict[str, Any]:
+    """A copy of the params as JSON carries them; raises `ArgumentError` for what it can not carry."""
+    if not workflow.params:
+        return {}
+    try:
+        params: dict[str, Any] = json.loads(encode_result(workflow.params, name="Workflow.params"))
+    except Refused as exc:
+        raise ArgumentError(str(exc)) from None
+    return params
+
+
+def _with_internal(
+    plans: tuple[TaskPlan, ...], graph: Graph, internal: tuple[TaskPlan, ...]
+) -> tuple[tuple[TaskPlan, ...], Graph]:
+    """The tasks that a manifest has beside those that somebody wrote come last."""
+    positions = {name: position for position, name in enumerate(graph.names)}
+    dependencies = [[positions[name] for name in task.depends_on] for task in internal]
+    names = [task.name for task in internal]
+    return (*plans, *internal), Graph.ordered((*graph.names, *names), (*graph.dependencies, *dependencies))
+
+
+def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any]) -> TaskPlan:
     kind, body = (CALL, _NOTHING) if task.plan is None else (task.plan.kind, task.plan.body)
     if kind is CALL and task.isolation is Isolation.PROCESS:
         kind, body = "python", {"function": importable(task.fn, task.name), "isolation": "Process"}
@@ -58,30 +89,38 @@ def _task_plan(task: Task, depends_on: tuple[str, ...]) -> TaskPlan:
         body=body,
         depends_on=depends_on,
         trigger_rule=task.trigger_rule,
-        retry=task.plan.retry if task.plan is not None else _retry(task.retry, task.retries),
+        retry=_retry(task.retry, task.retries, task.plan.retry.when if task.plan is not None else None),
         timeout_seconds=task.timeout,
         allow_failure=task.allow_failure,
         on_crash=task.on_crash,
-        version=task.version,
+        version=task.version or ("" if task.plan is None else _version(task.plan, params)),
     )
 
 
 _NOTHING: dict[str, Any] = {}
 
 
+def _version(plan: TaskPlan, params: Mapping[str, Any]) -> str:
+    """What a manifest says of a task is known, so that it is seen where it says something else than before."""
+    said = json.dumps([plan.kind, plan.body], sort_keys=True)
+    if "params" in said:  # it may read any of them
+        said += json.dumps(params, sort_keys=True)
+    return sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 @lru_cache(maxsize=1000)
-def _retry(policy: RetryPolicy, retries: int) -> core.RetryPolicy:
-    return policy.compiled(retries)
+def _retry(policy: RetryPolicy, retries: int, when: str | None) -> core.RetryPolicy:
+    return replace(policy.compiled(retries), when=when) if when else policy.compiled(retries)
 
 
 def _retry_on(task: Task) -> tuple[type[BaseException], ...] | None:
     return None if task.retry.on == (Exception,) else task.retry.on
 
 
-def importable(fn: Callable[..., Any], task: str) -> str:
+def importable(fn: Callable[..., Any], task: str, where: str = "runs in a process of its own") -> str:
     """Where another process finds that function: "package.module:name". Raises `ArgumentError` with the fix."""
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
-    what = f"task '{task}': its function {name or repr(fn):.80} runs in a process of its own"
+    what = f"task '{task}': its function {name or repr(fn):.80} {where}"
     if not module or module == "__main__":
         raise ArgumentError(f"{what}, which can not import it from the script that is run: move it into a module")
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not fn:

@@ -13,6 +13,7 @@ from flowweaver.library.statuses import TaskStatus, WorkflowStatus
 from flowweaver.library.tasks import MARK, Task, task_of
 
 if TYPE_CHECKING:
+    from flowweaver.core.plan import RunPlan
     from flowweaver.library.boards import Board
     from flowweaver.library.events import Listener
     from flowweaver.library.executors import BaseExecutor
@@ -67,6 +68,8 @@ class Workflow:
         self.timeout = timeout
         self.parallelism = parallelism
         self.priority = priority
+        self.params: dict[str, Any] = {}  # JSON: what expressions of tasks from a manifest read as params.NAME
+        self.plan: RunPlan | None = None  # what a manifest says beside all this; None: it is none of a manifest
         self._tasks: dict[str, Task] = {}
         self._positions: dict[str, int] = {}
         self._dependencies: list[tuple[int, ...]] = []
@@ -190,6 +193,14 @@ class Workflow:
     def results(self) -> dict[str, Any]:
         """The results of the tasks that completed, by name. Each call decodes them anew."""
         return {name: task.result for name, task in self._tasks.items() if task.status is TaskStatus.COMPLETED}
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What the outputs of a manifest came to, by name; empty where it has none, or they are not there yet."""
+        board, position = self._board, len(self._tasks)
+        if board is None or len(board.tasks) <= position or board.status(position) is not TaskStatus.COMPLETED:
+            return {}
+        return {output["name"]: output["value"] for output in board.result(position)}
 
     @property
     def statistics(self) -> Statistics:
