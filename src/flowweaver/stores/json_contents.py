@@ -11,7 +11,8 @@ from flowweaver.core.phases import Reason, RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError
 from flowweaver.ports import ChildProcess, Given, RunName
-from flowweaver.stores.json_rows import AttemptRow, Rows
+from flowweaver.stores.history import AttemptRow
+from flowweaver.stores.json_rows import Rows
 from flowweaver.stores.json_text import rows_of, text_of
 
 PENDING = TaskState()

@@ -5,25 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan, digest
-from flowweaver.core.state import RunHead
+from flowweaver.core.state import RunHead, TaskState
 from flowweaver.ports import ChildProcess, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
+from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.json_contents import Contents, KeptRun
-from flowweaver.stores.json_rows import AttemptRow
 from flowweaver.stores.texts import storable, storable_name
-
-
-class PastAttempt(NamedTuple):
-    """One attempt of a task. `result` is the task's, where this attempt has made it."""
-
-    run: int
-    name: RunName
-    attempt: AttemptRow
-    result: bytes | None
 
 
 class JSONReading:
@@ -114,6 +104,12 @@ class JSONReading:
                     break
         return found[:limit]
 
+    def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
+        """The runs of one workflow, oldest first."""
+        workflow = storable(workflow)
+        with self._usable():
+            return [(key, run.name) for key, run in self._contents.runs.items() if run.name.workflow == workflow]
+
     def _usable(self) -> threading.RLock:
         """The guard, once it is clear that this may be used here and now."""
         return self._guard
@@ -135,7 +131,14 @@ def _position(run: KeptRun, name: str) -> int | None:
 
 def _past_attempts(key: int, run: KeptRun, position: int) -> list[PastAttempt]:
     found = run.look()
-    result = found.results.get(position)
+    result, state = found.results.get(position), found.tasks[position]
     attempts = sorted(found.attempts.get(position, {}).values(), reverse=True)
-    made = next((row.number for row in attempts if row.status == "completed"), 0)
-    return [PastAttempt(key, run.name, row, result if row.number == made else None) for row in attempts]
+    if not attempts and not state.attempts and state.finished_at is not None:
+        attempts = [_attempt_of(state)]
+    return with_results(PastAttempt(key, run.name, row, result) for row in attempts)
+
+
+def _attempt_of(state: TaskState) -> AttemptRow:
+    """A task without an attempt tells of itself."""
+    times = state.started_at, state.finished_at
+    return AttemptRow(0, str(state.phase), *times, state.reason, state.message, state.error_type)

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from flowweaver.core.state import TaskState
-
-
-class AttemptRow(NamedTuple):
-    """What is known of one attempt. Times are seconds since the epoch."""
-
-    number: int
-    status: str
-    started_at: float | None = None
-    ended_at: float | None = None
-    reason: str = ""
-    message: str = ""
-    error_type: str = ""
-    pid: int | None = None
-    pid_started: int | None = None
+from flowweaver.stores.history import AttemptRow
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import StoreCorrupt
 from flowweaver.ports import RunName
-from flowweaver.stores.json_rows import AttemptRow, Rows
+from flowweaver.stores.history import AttemptRow
+from flowweaver.stores.json_rows import Rows
 
 PLAN = b'\n}, "plan": '
 """What stands between the tasks of a run and its plan, which ends the run; a string can not hold it."""

@@ -1,0 +1,57 @@
+"""Looks at a state file without holding it, also while another process writes to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from flowweaver.errors import StoreUnavailable
+from flowweaver.ports import RunName
+from flowweaver.stores.connections import Readers, require_sqlite
+from flowweaver.stores.filesystems import checked_path
+from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
+from flowweaver.stores.migrations import APPLICATION_ID
+from flowweaver.stores.sqlite import SQLiteStore
+from flowweaver.stores.statements import statements
+
+
+class SQLiteLook(SQLiteStore):
+    """The reading half of `SQLiteStore`: no lock, no new epoch, nothing is written."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `StoreError` where there is no folder to look into."""
+        require_sqlite(apsw.sqlite_lib_version())
+        self.path = checked_path(Path(path))
+        self._sql = statements()
+        self._names = {}
+        self._readers = Readers(str(self.path), vfs=None)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is there, and one of ours."""
+        return self.path.exists() and self._readers.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
+
+    def read_history(self, name: str, limit: int) -> list[PastAttempt]:
+        """The newest attempts of all tasks of that name, newest first, at most so many."""
+        return with_results(
+            PastAttempt(row[0], RunName(*row[1:4]), AttemptRow(*row[4:11]), row[11])
+            for row in self._rows("read_history", (name, limit))
+        )
+
+    def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
+        """The runs of one workflow, oldest first."""
+        return [(key, RunName(*name)) for key, *name in self._rows("keys_of_workflow", (workflow,))]
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._readers.reset()
+
+    def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._readers.rows(self._sql[statement], bindings)
+
+    def _check_owner(self) -> None:
+        if not self.path.exists():
+            raise StoreUnavailable(f"{self.path} is gone")
