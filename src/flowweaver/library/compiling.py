@@ -32,8 +32,11 @@ class Compiled:
     retry_on: Sequence[tuple[type[BaseException], ...] | None]
 
 
-def compiled(workflow: Workflow) -> Compiled:
-    """The plan of a workflow as it is now; raises `ArgumentError` for a task that can not run as it asks to."""
+def compiled(workflow: Workflow, *, one_at_a_time: bool = False) -> Compiled:
+    """The plan of a workflow as it is now; raises `ArgumentError` for a task that can not run as it asks to.
+
+    `one_at_a_time`: whatever number of workers is free, because its bodies share one thread.
+    """
     graph = workflow.graph
     tasks = list(workflow.tasks.values())
     names = graph.names
@@ -52,7 +55,7 @@ def compiled(workflow: Workflow) -> Compiled:
         params=params,
         failure_policy=workflow.failure_policy,
         timeout_seconds=workflow.timeout,
-        parallelism=workflow.parallelism,
+        parallelism=1 if one_at_a_time else workflow.parallelism,
         priority=workflow.priority,
     )
     return Compiled(plan, graph, [task.fn for task in tasks], [_retry_on(task) for task in tasks])

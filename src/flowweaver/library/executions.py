@@ -58,6 +58,7 @@ class Execution:
         carries_objects: bool,
         identity: Hashable,
         session: Session,
+        one_at_a_time: bool,
         max_result_bytes: int,
     ) -> None:
         """`workflow` has been claimed, and stays so until `close`. `durable`: the store knows more than the objects do;
@@ -75,7 +76,7 @@ class Execution:
         self._fresh = fresh
         self._allow_change = on_change == "warn"
         self._durable = durable
-        self._compiled = compiled(workflow)
+        self._compiled = compiled(workflow, one_at_a_time=one_at_a_time)
         self._callbacks = Callbacks(workflow, run_id, self.board)
         self._wants_notices = self._callbacks.any
         self._runner = session.runner
@@ -156,7 +157,7 @@ class Execution:
         else:
             logger.info("workflow '%s': its run is %s", name, opening.outcome)
 
-    # --------------------------------------------------------------------------------------- told by the engine's thread
+    # -------------------------------------------------------------------------------------- told by the engine's thread
 
     @property
     def wants_notices(self) -> bool:

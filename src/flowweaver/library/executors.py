@@ -82,6 +82,9 @@ class EngineExecutor(BaseExecutor):
     between executions; `with` keeps them from the first to the last.
     """
 
+    one_at_a_time = False
+    """Whether all bodies of a run share one thread."""
+
     def __init__(
         self,
         workers: int,
@@ -197,6 +200,7 @@ class EngineExecutor(BaseExecutor):
                 durable=self.durable,
                 carries_objects=self.storage is None,
                 identity=self._identity,
+                one_at_a_time=self.one_at_a_time,
                 max_result_bytes=self.max_result_bytes,
             )
 
@@ -271,6 +275,8 @@ class SequentialExecutor(EngineExecutor):
     A task with a `timeout` runs in a thread of its own, because nothing could end it otherwise.
     """
 
+    one_at_a_time = True
+
     def __init__(
         self,
         storage: AnyStore | None = None,
@@ -282,13 +288,13 @@ class SequentialExecutor(EngineExecutor):
 
     def _serve(self, executions: Sequence[Execution], session: Session) -> None:
         for execution in executions:
-            with released([execution], session):
+            with _lane_of(execution), released([execution], session, 0.0):  # the interrupted body was in this thread
                 lend = session.port.lend
                 opened(execution, session.engine.open_run(execution.request(lend)), session, lend)
                 serve([execution])
 
     def _port(self, runner: FunctionRunner, clock: Clock) -> Any:
-        from flowweaver.executors import SequentialExecutor as Port
+        from flowweaver.executors.sequential import SequentialExecutor as Port
 
         return Port(runner.run, clock)
 
@@ -308,7 +314,7 @@ class ThreadedExecutor(EngineExecutor):
         self.max_workers = self.workers
 
     def _port(self, runner: FunctionRunner, clock: Clock) -> Any:
-        from flowweaver.executors import ThreadedExecutor as Port
+        from flowweaver.executors.threaded import ThreadedExecutor as Port
 
         return Port(runner.run, self.workers, clock)
 
@@ -393,12 +399,24 @@ def opened(execution: Execution, opening: Future[Opening], session: Session, inb
 
 
 @contextmanager
-def released(executions: Sequence[Execution], session: Session) -> Iterator[None]:
+def _lane_of(execution: Execution) -> Iterator[None]:
+    """Take the thread back in the end."""
+    try:
+        yield
+    finally:
+        if execution.inbox is not None:
+            execution.inbox.close()
+
+
+@contextmanager
+def released(
+    executions: Sequence[Execution], session: Session, grace_seconds: float = RELEASE_SECONDS
+) -> Iterator[None]:
     """What comes out of here leaves runs that are not over as they are, to be gone on with."""
     try:
         yield
     except BaseException:
-        release(executions, session)
+        release(executions, session, grace_seconds)
         serve([execution for execution in executions if execution.opening is not None])  # what is left to be told
         raise
 
@@ -411,11 +429,11 @@ def serve(executions: Sequence[Execution]) -> None:
             execution.inbox.serve()
 
 
-def release(executions: Sequence[Execution], session: Session) -> None:
-    """Start nothing more of these, wait a little for what is running, and let their runs go."""
+def release(executions: Sequence[Execution], session: Session, grace_seconds: float = RELEASE_SECONDS) -> None:
+    """Start nothing more of these, wait so long for what is running, and let their runs go."""
     for execution in executions:
         if execution.opening is not None and not execution.over and not execution.broken:
-            session.engine.release(execution.opening.key, RELEASE_SECONDS)
+            session.engine.release(execution.opening.key, grace_seconds)
 
 
 def raise_failures(failures: Sequence[Exception]) -> None:

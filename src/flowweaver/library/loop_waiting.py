@@ -26,6 +26,9 @@ class LoopInbox:
         """Wait for `stop`; it can be called again after it was cancelled."""
         await asyncio.shield(self._stopped)
 
+    def close(self) -> None:
+        """See `Inbox`: there is nothing to give back."""
+
     def _stop(self) -> None:
         if not self._stopped.done():
             self._stopped.set_result(None)

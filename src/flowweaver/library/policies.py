@@ -23,7 +23,8 @@ class RetryPolicy:
     """How failed attempts are repeated; how often is the task's `retries`.
 
     The wait before retry n is `delay * factor ** (n - 1)` seconds, at most `maximum`, with `jitter` a random part of
-    that. Waiting costs no thread. `on` are the exceptions that are worth another attempt, `timeouts` whether a timeout is.
+    that. Waiting costs no thread. `on` are the exceptions that are worth another attempt, `timeouts` says whether a
+    timeout is.
     """
 
     delay: float = 0.1  # seconds

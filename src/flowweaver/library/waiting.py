@@ -21,6 +21,9 @@ class Inbox(Protocol):
     def serve(self) -> Any:
         """Do what is posted, until `stop`; a coroutine is awaited for that."""
 
+    def close(self) -> None:
+        """Nobody waits here any more."""
+
 
 class ThreadInbox:
     """For a thread that has nothing else to do."""
@@ -40,3 +43,6 @@ class ThreadInbox:
         """Do what is posted, until `stop`. A KeyboardInterrupt comes out of here, and it can be called again."""
         while (work := self._queue.get()) is not None:
             work()
+
+    def close(self) -> None:
+        """See `Inbox`: there is nothing to give back."""
