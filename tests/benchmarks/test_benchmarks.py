@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from xml.etree import ElementTree
+from xml.dom import minidom
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_what_claims_to_be_durable_goes_on_after_a_kill_with_what_is_new(program
     after = log.read_text().split()[::2][len(before) :]
 
     assert killed.returncode == -9
-    assert len(before) >= 250
+    assert 246 <= len(before) <= 250
     assert set(before) | set(after) == set(map(str, range(302)))
     assert len(set(before) & set(after)) <= 4, "more ran again than there are workers"
 
@@ -162,7 +162,7 @@ def test_the_order_turns_round_each_round_and_one_that_fails_is_left_out(modules
     assert "no result: it / can not" in table([found])
 
 
-# --------------------------------------------------------------------------------------------------------- the whole run
+# -------------------------------------------------------------------------------------------------------- the whole run
 
 
 @pytest.mark.slow
@@ -174,11 +174,9 @@ def test_a_quick_run_of_everything_gives_a_table_a_picture_and_the_numbers(tmp_p
     assert "no result" not in ended.stdout
     assert ended.stdout in (tmp_path / "report.md").read_text() + "\n"
     cases = json.loads((tmp_path / "numbers.json").read_text())["cases"]
-    assert list(cases) == [
-        *("chain", "fan", "dag", "multi", "io", "payload", "resume", "spin", "cost", "memory", "import")
-    ]
+    assert " ".join(cases) == "chain fan dag multi io payload resume spin cost memory import"
     assert all(f"**{name}**" in ended.stdout for name in cases)
-    ElementTree.parse(tmp_path / "ratios.svg")
+    assert minidom.parse(str(tmp_path / "ratios.svg")).getElementsByTagName("circle")
     assert not (tmp_path / "boxes").exists()
 
 
