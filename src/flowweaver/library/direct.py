@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowweaver.core.backoff import delay_seconds
@@ -98,7 +99,7 @@ def _tell(task: Task, results: Mapping[str, Any], told: list[Callable[[], Any]])
     try:
         value = _called(task, results)
     except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
-        told.append(lambda exc=exc: _raised(exc))
+        told.append(partial(_raised, exc))
     else:
         told.append(lambda: value)
 
