@@ -118,7 +118,7 @@ def test_an_attempt_that_runs_is_on_record(executor_class, open_store):
 
 KILLED = """
     import os, signal, sys
-    from flowweaver import *
+    from flowweaver import JSONStateStore, SequentialExecutor, SQLiteStateStore, Task, Workflow
 
     def run(name, last):
         with open("ran", "a") as file:
