@@ -7,7 +7,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from flowweaver.core.changes import ResultRecorded
@@ -78,7 +78,10 @@ class Execution:
         self._durable = durable
         self._compiled = compiled(workflow, one_at_a_time=one_at_a_time)
         self._callbacks = Callbacks(workflow, run_id, self.board)
-        self._wants_notices = self._callbacks.any
+        self._watchers = workflow.watchers
+        self._wants_notices = self._callbacks.any or bool(self._watchers)
+        self._engine = session.engine
+        self._stopped = False
         self._runner = session.runner
         context = contextvars.copy_context()
         context.run(within.set, session)
@@ -173,7 +176,10 @@ class Execution:
     def changed(self, notices: Sequence[Notice]) -> None:
         """See `ports.RunObserver`."""
         assert self.inbox is not None
-        self.inbox.post(lambda: self._callbacks.deliver(notices))
+        for watcher in self._watchers:
+            watcher(notices)
+        if self._callbacks.any:
+            self.inbox.post(lambda: self._callbacks.deliver(notices))
 
     def ended(self, run: RunState) -> None:
         """See `ports.RunObserver`."""
@@ -194,6 +200,25 @@ class Execution:
 
     def _note_end(self) -> None:
         self.over = True
+
+    # ------------------------------------------------------------------------------------------------------- stopping
+
+    def stop(self, grace_seconds: float) -> None:
+        """Let the run go before its end, as soon as it is open. From another thread than the one that waits."""
+        self._stopped = True
+        if self.opening is not None and not self.over:
+            with suppress(InternalError):  # the engine has gone, and the run with it
+                self._engine.release(self.opening.key, grace_seconds)
+
+    def go_on(self) -> None:
+        """The run is open: raises where `stop` has been called meanwhile."""
+        if self._stopped:
+            raise self._stop()
+
+    def _stop(self) -> WorkflowExecutionError:
+        return WorkflowExecutionError(
+            self.workflow.name, "was stopped before its end: executing it again goes on with it"
+        )
 
     # --------------------------------------------------------------------------------------------------- afterwards
 
@@ -221,6 +246,8 @@ class Execution:
         head, plan = self.board.current_head, self._compiled.plan
         if head.phase is RunPhase.COMPLETED:
             return None
+        if not head.phase.finished:
+            return self._stop()
         failures = tuple(
             self._task_failure(position, state)
             for position, state in enumerate(self.board.tasks)

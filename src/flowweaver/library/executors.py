@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -100,6 +101,7 @@ class EngineExecutor(BaseExecutor):
         self.callback_errors = 0
         """How many callbacks have raised."""
         self._open_sessions: Sessions | None = None
+        self._executions: set[Execution] = set()  # that are not finished
 
     # ------------------------------------------------------------------------------------------------------ executing
 
@@ -160,6 +162,21 @@ class EngineExecutor(BaseExecutor):
         await execute_in_loop(self, workflow, options)
         return workflow
 
+    def stop(self, grace_seconds: float = RELEASE_SECONDS) -> None:
+        """Have all that is being executed here end early: start nothing more, let what is running end for so long.
+
+        Each `execute` then raises `WorkflowExecutionError`, and its run can be gone on with. Call it from another
+        thread; it returns when the runs have been let go.
+        """
+        stopping = [
+            threading.Thread(target=each.stop, args=(grace_seconds,), name="flowweaver-stop", daemon=True)
+            for each in list(self._executions)
+        ]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+
     def _execute(self, workflows: Sequence[Workflow], options: Options) -> None:
         refuse_in_event_loop()
         executions: list[Execution] = []
@@ -191,7 +208,7 @@ class EngineExecutor(BaseExecutor):
                 workflow.forget()
             elif self.storage is not None and not self.durable:
                 self.restore(workflow)
-            return Execution(
+            execution = Execution(
                 workflow,
                 run_id=options.run_id,
                 fresh=options.fresh,
@@ -203,6 +220,8 @@ class EngineExecutor(BaseExecutor):
                 one_at_a_time=self.one_at_a_time,
                 max_result_bytes=self.max_result_bytes,
             )
+            self._executions.add(execution)
+            return execution
 
     def finish(self, execution: Execution, session: Session) -> None:
         """Fetch what the objects will show, and let them go."""
@@ -212,6 +231,7 @@ class EngineExecutor(BaseExecutor):
                 if not self.durable:
                     session.engine.forget(execution.opening.key)
         finally:
+            self._executions.discard(execution)
             self.callback_errors += execution.callback_errors
             execution.close()
         if self.storage is not None and not self.durable and hasattr(self.storage, "save_state"):
@@ -266,7 +286,7 @@ class EngineExecutor(BaseExecutor):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle have no threads and no open files."""
-        return {**self.__dict__, "_open_sessions": None}
+        return {**self.__dict__, "_open_sessions": None, "_executions": set()}
 
 
 class SequentialExecutor(EngineExecutor):
@@ -396,6 +416,7 @@ def opened(execution: Execution, opening: Future[Opening], session: Session, inb
         if not execution.begins_anew_on_change:
             raise
         session.engine.open_run(execution.request_anew(inbox_of)).result()
+    execution.go_on()
 
 
 @contextmanager

@@ -57,6 +57,7 @@ async def _serve(execution: Execution, session: Session) -> None:
             if not execution.begins_anew_on_change:
                 raise
             await _opened(execution.request_anew(lambda _: inbox), session)
+        execution.go_on()
         await inbox.serve()
     except BaseException:
         await asyncio.shield(asyncio.to_thread(release, [execution], session))

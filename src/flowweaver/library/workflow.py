@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flowweaver.library.events import Listener
     from flowweaver.library.executors import BaseExecutor
     from flowweaver.library.policies import OnChange
+    from flowweaver.ports import Listener as Watcher
 
 LONGEST_NAME = 200
 
@@ -74,6 +76,7 @@ class Workflow:
         self._positions: dict[str, int] = {}
         self._dependencies: list[tuple[int, ...]] = []
         self._listeners: list[Listener] = []
+        self._watchers: list[Watcher] = []
         self._board: Board | None = None  # of the newest execution
         self._executing = False
 
@@ -299,6 +302,22 @@ class Workflow:
 
     # ---------------------------------------------------------------------------------- for executors and state stores
 
+    @contextmanager
+    def watched(self, watcher: Watcher) -> Iterator[None]:
+        """Have executions that begin within call `watcher` with each commit's notices, on the engine's thread: it must
+        return at once. What it raises is logged.
+        """
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """Whoever watches."""
+        return tuple(self._watchers)
+
     def forget(self) -> None:
         """`reset`, by whoever executes it."""
         self._board = None
@@ -335,7 +354,7 @@ class Workflow:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle keep what the tasks say, and do not follow the run."""
-        return {**self.__dict__, "_board": None, "_executing": False}
+        return {**self.__dict__, "_board": None, "_executing": False, "_watchers": []}
 
 
 def _name_of(dependency: object) -> str:
