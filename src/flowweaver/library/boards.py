@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flowweaver.core.phases import RunPhase
 from flowweaver.core.state import RunHead, RunState, TaskState
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus, task_status, workflow_status
 
@@ -33,7 +34,10 @@ class Board:
 
     def settle(self, run: RunState) -> None:
         """The run is over: keep what it has come to, and let the rest of it go."""
-        self.head, self.tasks, self.run = run.head, run.tasks, None
+        head = run.head
+        # One that has not finished was let go, and waits until somebody goes on with it.
+        self.head = head if head.phase.finished else replace(head, phase=RunPhase.PENDING)
+        self.tasks, self.run = run.tasks, None
 
     @property
     def current_head(self) -> RunHead:
@@ -60,7 +64,13 @@ class Board:
     def error(self, position: int) -> str | None:
         """What a task's newest attempt failed of; None where nothing is known to have failed."""
         state = self.tasks[position]
-        return state.message or None if self.status(position) in _TELLING else None
+        match self.status(position):
+            case TaskStatus.FAILED:
+                return state.message
+            case TaskStatus.RUNNING | TaskStatus.SKIPPED | TaskStatus.CANCELLED:
+                return state.message or None
+            case _:
+                return None
 
     def started_at(self, position: int) -> datetime | None:
         """When a task's first attempt started: local time without a zone, as `datetime.now()` gives it."""
@@ -68,10 +78,7 @@ class Board:
 
     def completed_at(self, position: int) -> datetime | None:
         """When a task finished: the same."""
-        return _local(self.tasks[position].finished_at)
-
-
-_TELLING = {TaskStatus.RUNNING, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED}
+        return None if self.status(position) is TaskStatus.PENDING else _local(self.tasks[position].finished_at)
 
 
 def _local(seconds: float | None) -> datetime | None:

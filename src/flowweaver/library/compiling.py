@@ -15,7 +15,7 @@ from flowweaver.core.graph import Graph
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.errors import ArgumentError
 from flowweaver.library.functions import CALL
-from flowweaver.library.policies import Isolation, RetryPolicy
+from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice
 from flowweaver.library.tasks import Task
 from flowweaver.library.workflow import Workflow
 from flowweaver.runners.failures import Refused
@@ -91,11 +91,11 @@ def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any
         kind=kind,
         body=body,
         depends_on=depends_on,
-        trigger_rule=task.trigger_rule,
+        trigger_rule=choice(TriggerRule, task.trigger_rule, "trigger_rule"),
         retry=_retry(task.retry, task.retries, task.plan.retry.when if task.plan is not None else None),
         timeout_seconds=task.timeout,
         allow_failure=task.allow_failure,
-        on_crash=task.on_crash,
+        on_crash=choice(OnCrash, task.on_crash, "on_crash"),
         version=task.version or ("" if task.plan is None else _version(task.plan, params)),
     )
 

@@ -37,6 +37,12 @@ class StatusEvent:
 Listener = Callable[[StatusEvent], None]
 
 
+def _place(notice: Notice) -> int:
+    if isinstance(notice, TaskNotice):
+        return 1
+    return 2 if notice.head.phase.finished else 0
+
+
 class Callbacks:
     """The callbacks of one execution. They are called in the thread that waits for it."""
 
@@ -55,8 +61,8 @@ class Callbacks:
         return bool(self._listeners) or any(task.on_status_change or task.on_retry for task in self._tasks.values())
 
     def deliver(self, notices: Sequence[Notice]) -> None:
-        """Tell everybody whom these concern."""
-        for notice in notices:
+        """Tell everybody whom these concern; of the workflow's beginning before its tasks, of its end after them."""
+        for notice in sorted(notices, key=_place):
             if isinstance(notice, TaskNotice):
                 self._task_changed(notice)
             else:

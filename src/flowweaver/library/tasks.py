@@ -5,16 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
+from flowweaver.core.plan import TaskPlan
 from flowweaver.errors import ArgumentError
+from flowweaver.library.boards import Board
 from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice
 from flowweaver.library.statuses import TaskStatus
-
-if TYPE_CHECKING:
-    from flowweaver.core.plan import TaskPlan
-    from flowweaver.library.boards import Board
 
 F = TypeVar("F", bound=Callable[..., Any])
 StatusCallback = Callable[[str, TaskStatus], None]
@@ -27,116 +26,59 @@ LONGEST_NAME = 200
 _NO_RETRY = RetryPolicy()
 
 
+@dataclass(repr=False)
 class Task:
     """One unit of work: a function and its policies, and after an execution what became of it.
 
     `fn` may be a coroutine function or return an awaitable. It gets the results of its dependencies by parameter name.
-    `retries` counts attempts after the first; `timeout` is an attempt's, in seconds. `status`, `result`, `error`,
-    `started_at` and `completed_at` show the newest execution; they can be set, which counts when a new run begins: a
-    task that says COMPLETED is not run.
+    `retries` counts attempts after the first; `timeout` is an attempt's, in seconds. `version` says that the function
+    means something else now, so that a resumed run does it again. `isolation="process"` runs an importable function in
+    a process of its own, which is killed at a timeout. `depends_on` is for `Workflow.add_task`.
+
+    `status`, `result`, `error`, `started_at` and `completed_at` show the newest execution, also while it goes on. They
+    can be set, which counts when a new run begins: a task that says COMPLETED is not run. Times are local, without a
+    zone. A result is a copy as JSON carries it, made anew each time. Raises `ArgumentError`.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the order of 0.2; what is new is keyword-only
-        self,
-        name: str,
-        fn: Callable[..., Any],
-        retries: int = 0,
-        timeout: float | None = None,
-        status: TaskStatus = TaskStatus.PENDING,
-        result: Any = None,
-        error: str | None = None,
-        on_status_change: StatusCallback | None = None,
-        on_retry: RetryCallback | None = None,
-        started_at: datetime | None = None,
-        completed_at: datetime | None = None,
-        *,
-        depends_on: Iterable[str | Task | Callable[..., Any]] = (),
-        retry: RetryPolicy | None = None,
-        version: str = "",
-        trigger_rule: TriggerRule | str = TriggerRule.ALL_COMPLETED,
-        allow_failure: bool = False,
-        on_crash: OnCrash | str = OnCrash.RERUN,
-        isolation: Isolation | str = Isolation.THREAD,
-    ) -> None:
-        """`depends_on` is for `Workflow.add_task`; `version` says that the function means something else now, so that a
-        resumed run does it again. `isolation="process"` runs an importable function in a process of its own, which is
-        killed at a timeout. Raises `ArgumentError`.
-        """
-        self.name = checked_name(name)
-        self.fn = fn
-        self.retries = _checked_retries(name, retries)
-        self.timeout = _checked_timeout(name, timeout)
-        self.on_status_change = on_status_change
-        self.on_retry = on_retry
-        self.depends_on = list(depends_on) if not isinstance(depends_on, str) else _one_text(name, depends_on)
-        self.retry = retry if retry is not None else _NO_RETRY
-        self.version = str(version)
-        self.trigger_rule = choice(TriggerRule, trigger_rule, f"task '{name}': trigger_rule")
-        self.allow_failure = allow_failure
-        self.on_crash = choice(OnCrash, on_crash, f"task '{name}': on_crash")
-        self.isolation = choice(Isolation, isolation, f"task '{name}': isolation")
-        self.plan: TaskPlan | None = None  # what a manifest says of it; None: it is a function
-        self._board: Board | None = None  # of the newest execution; None: what was set by hand holds
-        self._position = 0
-        self._status, self._result, self._error = status, result, error
-        self._started_at, self._completed_at = started_at, completed_at
+    name: str
+    fn: Callable[..., Any]
+    retries: int = 0
+    timeout: float | None = None
+    status: TaskStatus = TaskStatus.PENDING
+    result: Any = None
+    error: str | None = None
+    on_status_change: StatusCallback | None = None
+    on_retry: RetryCallback | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    _: KW_ONLY
+    depends_on: Iterable[str | Task | Callable[..., Any]] = ()
+    retry: RetryPolicy = _NO_RETRY
+    version: str = ""
+    trigger_rule: TriggerRule | str = TriggerRule.ALL_COMPLETED
+    allow_failure: bool = False
+    on_crash: OnCrash | str = OnCrash.RERUN
+    isolation: Isolation | str = Isolation.THREAD
+    #: what a manifest says of it; None: it is a function
+    plan: TaskPlan | None = field(default=None, compare=False)
 
-    # ------------------------------------------------------------------------------------------------ what became of it
+    # Of the newest execution; None: what was set by hand holds.
+    _board: ClassVar[Board | None] = None
+    _position: ClassVar[int] = 0
 
-    @property
-    def status(self) -> TaskStatus:
-        """Where it stands, also while it is being executed."""
-        board = self._board
-        return self._status if board is None else board.status(self._position)
-
-    @status.setter
-    def status(self, status: TaskStatus) -> None:
-        self._detach()
-        self._status = status
-
-    @property
-    def result(self) -> Any:
-        """What it returned: a copy of its own as JSON carries it; None where it has not completed."""
-        board = self._board
-        return self._result if board is None else board.result(self._position)
-
-    @result.setter
-    def result(self, result: Any) -> None:
-        self._detach()
-        self._result = result
-
-    @property
-    def error(self) -> str | None:
-        """The text of what its newest attempt failed of."""
-        board = self._board
-        return self._error if board is None else board.error(self._position)
-
-    @error.setter
-    def error(self, error: str | None) -> None:
-        self._detach()
-        self._error = error
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When its first attempt started: local time, without a zone."""
-        board = self._board
-        return self._started_at if board is None else board.started_at(self._position)
-
-    @started_at.setter
-    def started_at(self, at: datetime | None) -> None:
-        self._detach()
-        self._started_at = at
-
-    @property
-    def completed_at(self) -> datetime | None:
-        """When it finished, well or badly: local time, without a zone."""
-        board = self._board
-        return self._completed_at if board is None else board.completed_at(self._position)
-
-    @completed_at.setter
-    def completed_at(self, at: datetime | None) -> None:
-        self._detach()
-        self._completed_at = at
+    def __post_init__(self) -> None:
+        """Check what was given. A subclass that is a dataclass too gets here as well."""
+        name = self.name = checked_name(self.name)
+        self.retries = _checked_retries(name, self.retries)
+        self.timeout = _checked_timeout(name, self.timeout)
+        if isinstance(self.depends_on, str):
+            text = self.depends_on
+            raise ArgumentError(f"task '{name}': depends_on is the text {text!r}: use a list, [{text!r}]")
+        self.depends_on = list(self.depends_on)
+        self.version = str(self.version)
+        self.trigger_rule = choice(TriggerRule, self.trigger_rule, f"task '{name}': trigger_rule")
+        self.on_crash = choice(OnCrash, self.on_crash, f"task '{name}': on_crash")
+        self.isolation = choice(Isolation, self.isolation, f"task '{name}': isolation")
 
     @property
     def attempts(self) -> int:
@@ -146,21 +88,13 @@ class Task:
 
     def reset(self) -> None:
         """Forget what became of it."""
-        self._board = None
-        self._status, self._result, self._error = TaskStatus.PENDING, None, None
-        self._started_at = self._completed_at = None
+        self.__dict__.pop("_board", None)
+        self.status, self.result, self.error = TaskStatus.PENDING, None, None
+        self.started_at = self.completed_at = None
 
     def attach(self, board: Board, position: int) -> None:
         """Show what `board` says of the task at `position` from now on. For executors."""
-        self._board, self._position = board, position
-
-    def _detach(self) -> None:
-        """Keep what the board says, and look at it no more."""
-        if self._board is None:
-            return
-        self._status, self._result, self._error = self.status, self.result, self.error
-        self._started_at, self._completed_at = self.started_at, self.completed_at
-        self._board = None
+        self.__dict__["_board"], self.__dict__["_position"] = board, position
 
     # ------------------------------------------------------------------------------------------------------ by itself
 
@@ -184,21 +118,48 @@ class Task:
 
     def __repr__(self) -> str:
         """The name, the status, and what it is set to."""
-        return f"Task(name={self.name!r}, status={self.status}, retries={self.retries}, timeout={self.timeout})"
+        return (
+            f"{type(self).__name__}(name={self.name!r}, status={self.status}, retries={self.retries}, "
+            f"timeout={self.timeout}, result={self.result!r}, error={self.error!r})"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle keep what became of it, and do not follow its run."""
-        kept = dict(self.__dict__)
-        if self._board is not None:
-            kept.update(
-                _board=None,
-                _status=self.status,
-                _result=self.result,
-                _error=self.error,
-                _started_at=self.started_at,
-                _completed_at=self.completed_at,
-            )
-        return kept
+        kept = {name: value for name, value in self.__dict__.items() if name not in {"_board", "_position"}}
+        return {**kept, **{f"_{name}": getattr(self, name) for name in _SHOWN}}
+
+
+_SHOWN = {
+    "status": Board.status,
+    "result": Board.result,
+    "error": Board.error,
+    "started_at": Board.started_at,
+    "completed_at": Board.completed_at,
+}
+"""What a task shows of its newest execution, and who knows it."""
+
+
+def _shown(name: str, look: Callable[[Board, int], Any]) -> property:
+    """A field of `Task` that shows the newest execution, until somebody sets one of them."""
+    kept = f"_{name}"
+
+    def get(task: Task) -> Any:
+        board = task._board  # noqa: SLF001 - a part of the class
+        return task.__dict__.get(kept) if board is None else look(board, task._position)  # noqa: SLF001 - as above
+
+    def put(task: Task, value: Any) -> None:
+        if task.__dict__.get("_board") is not None:
+            seen = {f"_{each}": getattr(task, each) for each in _SHOWN}
+            del task.__dict__["_board"]
+            task.__dict__.update(seen)
+        task.__dict__[kept] = value
+
+    return property(get, put)
+
+
+# The fields have their defaults by now; from here on they are read through these.
+for _name, _look in _SHOWN.items():
+    setattr(Task, _name, _shown(_name, _look))
 
 
 # -------------------------------------------------------------------------------------------------------- the decorator
@@ -286,7 +247,3 @@ def _checked_timeout(name: str, timeout: object) -> float | None:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0 or math.isinf(timeout):
         raise ArgumentError(f"task '{name}': timeout is {timeout!r}: use a number of seconds above 0, or None")
     return timeout
-
-
-def _one_text(name: str, depends_on: str) -> list[Any]:
-    raise ArgumentError(f"task '{name}': depends_on is the text {depends_on!r}: use a list, [{depends_on!r}]")

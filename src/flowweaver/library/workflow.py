@@ -65,6 +65,8 @@ class Workflow:
             raise ArgumentError(f"Workflow(timeout={timeout!r}): use a number of seconds above 0, or None")
         if parallelism is not None and (not isinstance(parallelism, int) or parallelism < 1):
             raise ArgumentError(f"Workflow(parallelism={parallelism!r}): use a whole number of at least 1, or None")
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise ArgumentError(f"Workflow(priority={priority!r}): use a whole number")
         self.name = name
         self.failure_policy = choice(FailurePolicy, failure_policy, "Workflow(failure_policy)")
         self.timeout = timeout
