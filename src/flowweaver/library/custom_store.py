@@ -5,13 +5,14 @@ is saved there before anything that depends on it starts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.state import TaskState
 from flowweaver.errors import StoreError
+from flowweaver.library.functions import object_marker
 from flowweaver.library.saved_states import local_time
 from flowweaver.library.statuses import TaskStatus, task_status
 from flowweaver.ports import ChildProcess
@@ -27,8 +28,16 @@ class CustomStore(MemoryStore):
         """`save` may be None, and may raise `NotImplementedError`: then it is not asked again."""
         super().__init__()
         self._save = save
-        #: what a stored result stands for, by run and position; an executor that hands on objects sets it
-        self.value_of: Callable[[int, int, bytes], Any] = lambda _run, _task, result: json.loads(result)
+        self._objects: dict[int, Mapping[int, Any]] = {}
+
+    def carry(self, run: int, objects: Mapping[int, Any]) -> None:
+        """Have the results of that run that JSON can not carry, by position, as the objects that they are."""
+        self._objects[run] = objects
+
+    def delete_run(self, run: int) -> None:
+        """See `ports.Store`."""
+        super().delete_run(run)
+        self._objects.pop(run, None)
 
     def commit(self, changes: Changes, processes: Sequence[ChildProcess] = ()) -> None:
         """See `ports.Store`. Where the program's own store raises it is a `StoreError`, and nothing is committed."""
@@ -43,10 +52,15 @@ class CustomStore(MemoryStore):
         if self._save is None:
             return
         name = self._runs[run].plan.tasks[task].name
-        value = None if result is None else self.value_of(run, task, result)
+        value = None if result is None else self._value_of(run, task, result)
         try:
             self._save(name, task_status(state.phase), value, state.message or None, local_time(state.finished_at))
         except NotImplementedError:
             self._save = None
         except Exception as exc:
             raise StoreError(f"the state store could not save task '{name}': {type(exc).__name__}: {exc}") from exc
+
+    def _value_of(self, run: int, task: int, result: bytes) -> Any:
+        if result == object_marker(task) and run in self._objects:
+            return self._objects[run][task]
+        return json.loads(result)

@@ -83,6 +83,7 @@ class Execution:
         self._engine = session.engine
         self._stopped = False
         self._runner = session.runner
+        self._carry = getattr(session.store, "carry", None)  # a store of the program's own gets objects as they are
         context = contextvars.copy_context()
         context.run(within.set, session)
         self._binding = Binding(
@@ -103,6 +104,8 @@ class Execution:
             self.opening = opening
             self.inbox = inbox_of(opening.key)
             self._runner.bind(opening.key, self._binding)
+            if self._carry is not None:
+                self._carry(opening.key, self.board.objects)
             self.board.follow(run)
             self.workflow.attach(self.board)
             self._tell(opening)

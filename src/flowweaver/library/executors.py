@@ -206,7 +206,9 @@ class EngineExecutor(BaseExecutor):
         with claimed(workflow):
             if options.fresh:
                 workflow.forget()
-            elif self.storage is not None and not self.durable:
+            elif self.durable:
+                self.storage.restore_saved(workflow)  # type: ignore[union-attr]  # one that is durable has it
+            elif self.storage is not None:
                 self.restore(workflow)
             execution = Execution(
                 workflow,
@@ -215,7 +217,7 @@ class EngineExecutor(BaseExecutor):
                 on_change=options.on_change,
                 session=session,
                 durable=self.durable,
-                carries_objects=self.storage is None,
+                carries_objects=not self.durable,
                 identity=self._identity,
                 one_at_a_time=self.one_at_a_time,
                 max_result_bytes=self.max_result_bytes,

@@ -28,9 +28,4 @@ def told(past: PastAttempt) -> dict[str, Any]:
         "error": row.message or None,
         "timestamp": at,
         "updated_at": at,
-        "workflow": past.name.workflow,
-        "run_id": past.name.run_id,
-        "generation": past.name.generation,
-        "attempt": row.number,
-        "outcome": row.status,
     }

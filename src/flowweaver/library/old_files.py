@@ -113,8 +113,10 @@ def read_old_sqlite(path: Path) -> OldStates | None:
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-            if connection.pragma("application_id") or tables != [("task_states",)]:
+            if connection.pragma("application_id") or not tables:
                 return None
+            if tables != [("task_states",)]:
+                raise StoreError(f"{path} is an SQLite file of another program: name another file")
             rows = connection.execute("SELECT task_name, status, result, error, timestamp FROM task_states").fetchall()
     except apsw.Error:
         return None  # whoever opens it will say why

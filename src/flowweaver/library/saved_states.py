@@ -96,7 +96,8 @@ def list_names(store: Reading) -> list[str]:
     """The names of all tasks that have a state, oldest first."""
     names: dict[str, bool] = {}
     for run in sorted((run for run, _, _ in store.list_runs()), reverse=True):
-        for task, state in zip((stored := store.read_run(run)).plan.tasks, stored.tasks, strict=True):
+        stored = store.read_run(run)
+        for task, state in reversed(list(zip(stored.plan.tasks, stored.tasks, strict=True))):
             if not task.internal:
                 names.setdefault(task.name, state.reason != CLEARED)
     return [name for name, has_state in reversed(names.items()) if has_state]

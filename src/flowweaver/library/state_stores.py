@@ -265,8 +265,8 @@ class FileStateStore(BaseStateStore):
     def query_task_history(self, task_name: str, limit: int = 100) -> list[dict[str, Any]]:
         """Every attempt of the tasks of that name and every state that was saved for it, newest first.
 
-        Each has the keys status, result, error, timestamp and updated_at; also workflow, run_id, generation, attempt
-        and outcome, which is a word like "timed_out". Of saved states the newest hundred are kept.
+        Each has the keys status, result, error, timestamp and updated_at. An attempt that has timed out or crashed is
+        FAILED, one that was interrupted CANCELLED. Of saved states the newest hundred are kept.
         """
         from flowweaver.library.histories import told
 

@@ -53,7 +53,7 @@ def _head_line(key: int, name: RunName, head: RunHead, digest: str) -> str:
 
 def _task_line(name: str, state: TaskState, result: bytes | None, attempts: Iterable[AttemptRow]) -> bytes:
     quoted = encoded(name)
-    history = [list(row) for row in attempts]
+    history = [_without_end(row) for row in attempts]
     if state is _PENDING and result is None and not history:
         return f"  {quoted}: {_PENDING_LINE}".encode()
     told = _told(state, _TASK_DEFAULTS)
@@ -63,6 +63,14 @@ def _task_line(name: str, state: TaskState, result: bytes | None, attempts: Iter
         told["result_hex"], result = result.hex(), None
     line = f"  {quoted}: {encoded(told)}".encode()
     return line if result is None else line[:-1] + RESULT + result + b"}"
+
+
+def _without_end(row: AttemptRow) -> list[Any]:
+    """Its columns, up to the last one that says anything."""
+    columns: list[Any] = list(row)
+    while columns[-1] in {None, ""}:
+        columns.pop()
+    return columns
 
 
 def _told(value: RunHead | TaskState, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import apsw
 
 from flowweaver.errors import StoreUnavailable
 from flowweaver.ports import RunName
-from flowweaver.stores.connections import Readers, require_sqlite
+from flowweaver.stores.connections import BUSY_MILLISECONDS, Readers, discard, require_sqlite
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.migrations import APPLICATION_ID
@@ -27,7 +27,7 @@ class SQLiteLook(SQLiteStore):
         self.path = checked_path(Path(path))
         self._sql = statements()
         self._names = {}
-        self._readers = Readers(str(self.path), vfs=None)
+        self._readers: _Lookers = _Lookers(str(self.path), vfs=None)
 
     @property
     def is_there(self) -> bool:
@@ -47,7 +47,7 @@ class SQLiteLook(SQLiteStore):
 
     def close(self) -> None:
         """Let the file go."""
-        self._readers.reset()
+        self._readers.close()
 
     def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._readers.rows(self._sql[statement], bindings)
@@ -55,3 +55,26 @@ class SQLiteLook(SQLiteStore):
     def _check_owner(self) -> None:
         if not self.path.exists():
             raise StoreUnavailable(f"{self.path} is gone")
+
+
+class _Lookers(Readers):
+    """Connections that could write and do not: only such a one takes its log away when it is the last to leave."""
+
+    def close(self) -> None:
+        """Close what is idle, properly."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            try:
+                connection.close()
+            except apsw.Error:
+                discard(connection)
+
+    def _open(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(self._path, flags=apsw.SQLITE_OPEN_READWRITE)
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
+            return super()._open()
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        connection.pragma("query_only", 1)
+        return connection
