@@ -180,44 +180,57 @@ class Store(Protocol):
 
 
 class Cancellation:
-    """Tells a running body that nobody waits for its result any more. Safe from any thread; never unset."""
+    """Tells a running body that nobody waits for its result any more. Safe from any thread; never unset.
 
-    __slots__ = ("_callbacks", "_event", "_lock")
+    Every attempt has one and few use it: nothing is made before somebody waits or wants to be called.
+    """
+
+    __slots__ = ("_callbacks", "_event", "_requested")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], None]] = []
+        self._requested = False
+        self._event: threading.Event | None = None
+        self._callbacks: list[Callable[[], None]] | None = None
 
     @property
     def requested(self) -> bool:
         """Whether it has been cancelled."""
-        return self._event.is_set()
+        return self._requested
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Block until it is cancelled, at most so long; gives `requested`."""
-        return self._event.wait(timeout_seconds)
+        with _cancelling:
+            if not self._requested and self._event is None:
+                self._event = threading.Event()
+        if self._event is not None:
+            self._event.wait(timeout_seconds)
+        return self._requested
 
     def on_request(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when it is cancelled, at once if it is already. It must not block.
 
         Whoever cancels must not suffer from what it raises, which is logged.
         """
-        with self._lock:
-            if not self._event.is_set():
-                self._callbacks.append(callback)
+        with _cancelling:
+            if not self._requested:
+                self._callbacks = [*(self._callbacks or ()), callback]
                 return
         _call(callback)
 
     def request(self) -> None:
         """Cancel. Idempotent."""
-        with self._lock:
-            if self._event.is_set():
+        with _cancelling:
+            if self._requested:
                 return
+            self._requested = True
+            callbacks, self._callbacks = self._callbacks, None
+        if self._event is not None:
             self._event.set()
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        for callback in callbacks or ():
             _call(callback)
+
+
+_cancelling = threading.Lock()  # one for all: it is held for a few instructions
 
 
 def _call(callback: Callable[[], None]) -> None:

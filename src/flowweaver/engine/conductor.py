@@ -21,6 +21,7 @@ from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunState, World
 from flowweaver.engine.durable import DurableStore
+from flowweaver.engine.gathering import Gathering
 from flowweaver.engine.inputs import GIVEN_BYTES, Inputs
 from flowweaver.engine.intake import Intake, Submission
 from flowweaver.engine.timers import Timers
@@ -70,6 +71,7 @@ class Conductor:
         self._inputs = Inputs(lambda run, tasks: durable.ask(lambda: store.read_results(run, tasks)), given_bytes)
         self._due = Timers(self.world)  # wall time
         self._timeouts = Timers(self.world)  # monotonic
+        self.gathering = Gathering(self.world, clock)
         self._held: dict[int, threading.Event] = {}  # runs that are to be let go as soon as nothing of them runs
         self.intake = Intake(store=durable, clock=clock, world=self.world, lock=self.lock, due=self._due)
 
@@ -161,6 +163,7 @@ class Conductor:
         position = self.position
         if changes or processes:
             position = self._durable.commit(changes, processes, position)
+            self.gathering.committed(changes, self._durable.commit_seconds)
         notices = self._notices(changes) if self.listeners or self.intake.observers.noticed else []
         with self.lock:
             apply(self.world, changes)

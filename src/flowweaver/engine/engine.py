@@ -312,16 +312,29 @@ class Engine:
         """Everything that has arrived; waits for something when there is nothing to do."""
         conductor, inbox = self._conductor, self._inbox
         items: list[_Item] = []
-        try:
+        with suppress(Empty):
             if conductor.has_work:
                 items.append(inbox.get_nowait())
             else:
                 left = conductor.seconds_to_next_timer()
                 items.append(inbox.get(timeout=LONGEST_SLEEP_SECONDS if left is None else min(left, 1.0)))
-            while True:
+        self._gather(items)
+        return items
+
+    def _gather(self, items: list[_Item]) -> None:
+        """Add what else is there, and what is about to come where that saves a commit."""
+        inbox, gathering = self._inbox, self._conductor.gathering
+        while True:
+            while not inbox.empty():  # nobody else takes anything out
                 items.append(inbox.get_nowait())
-        except Empty:
-            return items
+            seconds = gathering.seconds(len(items)) if items else 0.0
+            if not seconds:
+                return
+            try:
+                items.append(inbox.get(timeout=seconds))
+            except Empty:
+                gathering.missed()
+                return
 
     def _turn(self, items: list[_Item]) -> None:
         self._heartbeat_at = self._clock.monotonic()

@@ -24,6 +24,8 @@ each result be as large as allowed.
 
 READ_AT_ONCE = 32  # results, so that no more than a few too many are ever in memory
 
+_SPOKEN = {phase: phase.capitalize() for phase in TaskPhase}
+
 ReadResults = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """As `ports.Store.read_results`."""
 
@@ -59,7 +61,8 @@ class Inputs:
         """A task has a result; it is kept for those of its dependants that have not finished, if there is room."""
         if self.bytes + len(result) > KEPT_BYTES:
             return
-        readers = sum(not run.tasks[reader].phase.finished for reader in run.graph.dependants[task])
+        tasks = run.tasks
+        readers = sum([not tasks[reader].phase.finished for reader in run.graph.dependants[task]])
         if readers:
             self._kept.setdefault(run.key, {})[task] = _Kept(result, readers)
             self.bytes += len(result)
@@ -89,23 +92,28 @@ class Inputs:
         if results is None:
             return None
         names, tasks = run.graph.names, run.tasks
-        return {
-            names[position]: Dependency(
-                phase=tasks[position].phase.capitalize(),
-                result=results.get(position) if tasks[position].phase is TaskPhase.COMPLETED else None,
-                error_type=tasks[position].error_type,
-                message=tasks[position].message,
-                attempts=tasks[position].attempts,
+        found = {}
+        for position in wanted:
+            state = tasks[position]
+            found[names[position]] = Dependency(
+                _SPOKEN[state.phase], results.get(position), state.error_type, state.message, state.attempts
             )
-            for position in wanted
-        }
+        return found
 
     def _read(self, run: RunState, wanted: Sequence[int]) -> dict[int, bytes] | None:
-        kept = self._kept.get(run.key, {})
-        results = {position: kept[position].result for position in wanted if position in kept}
-        size = sum(map(len, results.values()))
-        completed = (position for position in wanted if run.tasks[position].phase is TaskPhase.COMPLETED)
-        missing = [position for position in completed if position not in results]
+        """The results of those that completed."""
+        kept, tasks = self._kept.get(run.key, {}), run.tasks
+        results: dict[int, bytes] = {}
+        missing: list[int] = []
+        size = 0
+        for position in wanted:
+            if tasks[position].phase is not TaskPhase.COMPLETED:
+                continue
+            if (entry := kept.get(position)) is None:
+                missing.append(position)
+            else:
+                results[position] = entry.result
+                size += len(entry.result)
         for first in range(0, len(missing), READ_AT_ONCE):
             found = self._stored(run.key, missing[first : first + READ_AT_ONCE])
             results.update(found)
