@@ -7,7 +7,7 @@ has ours and those that it is compared with; all of them are measured in each ro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import resuming
@@ -41,7 +41,6 @@ class Case:
     unit: str = "ms a task"
     scale: float = 1000.0
     difference: bool = False  # ours minus theirs, in place of ours through theirs
-    notes: Sequence[str] = field(default_factory=tuple)
 
 
 def seconds_a_task(program: Program, *arguments: object, spin: bool = False) -> Measure:
@@ -100,6 +99,7 @@ class Cases:
             self._io(),
             self._payload(),
             self._resume(),
+            self._restart(),
             self._spin(),
             self._cost(),
             self._memory(),
@@ -189,19 +189,28 @@ class Cases:
     def _resume(self) -> Case:
         size = self._sized(5000)
         ours = resuming.Resume(self.ours, size)
-        bar = resuming.Resume(self.bar, size)
         return Case(
             "resume",
             f"{size:,} in layers, killed half way: until the first new body",
             ours.seconds_to_first_body,
             [
                 Contender("rows by hand", ours.seconds_by_hand, 3.0),
-                Contender("the bar, whole process", bar.seconds_of_process),
-                Contender("rows by hand, whole process", ours.seconds_by_hand_of_process),
-                Contender("ours, whole process", ours.seconds_of_process),
             ],
             unit="ms",
-            notes=("none that had completed may run again: such a run is an error",),
+        )
+
+    def _restart(self) -> Case:
+        size = self._sized(5000)
+        ours = resuming.Resume(self.ours, size)
+        return Case(
+            "restart",
+            "the same from the start of the process",
+            ours.seconds_of_process,
+            [
+                Contender("rows by hand", ours.seconds_by_hand_of_process),
+                Contender("the bar", resuming.Resume(self.bar, size).seconds_of_process),
+            ],
+            unit="ms",
         )
 
     # ---------------------------------------------------------------------------------------------------- what grows

@@ -7,7 +7,7 @@ entry `i` has the numbers of the tasks that task `i` needs, all of them smaller.
 `PROGRAM WORKLOAD [SIZE]` runs one workload and prints one line, `RESULT` and JSON. The environment says the rest:
 
 - WORKERS: how many at a time; BENCH_DIR: files go into a new folder in it; FIXED_DIR: into this one, which stays
-- SPIN: a thread computes beside it
+- SPIN: a thread computes beside it; WARM: load what is loaded lazily before anything is measured
 - TASKLOG: a file that each body appends its number and the time to
 - CRASH_AFTER: SIGKILL at the start of the body after so many
 """

@@ -174,7 +174,7 @@ def test_a_quick_run_of_everything_gives_a_table_a_picture_and_the_numbers(tmp_p
     assert "no result" not in ended.stdout
     assert ended.stdout in (tmp_path / "report.md").read_text() + "\n"
     cases = json.loads((tmp_path / "numbers.json").read_text())["cases"]
-    assert " ".join(cases) == "chain fan dag multi io payload resume spin cost memory import"
+    assert " ".join(cases) == "chain fan dag multi io payload resume restart spin cost memory import"
     assert all(f"**{name}**" in ended.stdout for name in cases)
     assert minidom.parse(str(tmp_path / "ratios.svg")).getElementsByTagName("circle")
     assert not (tmp_path / "boxes").exists()
