@@ -93,6 +93,19 @@ def test_thousands_of_coroutines_are_there_at_once_in_one_thread(executor_of, en
     assert threads == {"flowweaver-event-loop"}
 
 
+def test_a_loop_in_which_nothing_runs_is_gone_after_a_close_without_any_grace(executor_of, endings):
+    async def run(_):
+        return Completed()
+
+    before = set(threading.enumerate()), open_descriptors()
+    for _ in range(10):
+        executor = executor_of(run)
+        executor.start(attempt_of(1), endings)
+        endings.next()
+        executor.close(0.0)
+        assert (set(threading.enumerate()), open_descriptors()) == before
+
+
 def test_there_is_no_thread_and_no_descriptor_before_the_first_coroutine(executor_of, endings):
     before = set(threading.enumerate()), open_descriptors()
 
@@ -416,7 +429,10 @@ def test_coroutines_can_run_in_a_loop_of_somebody_else_which_stays_as_it_is(exec
 
     async def run(attempt):
         seen.append(asyncio.get_running_loop())
-        await asyncio.sleep(0 if attempt.id.number == 1 else PATIENCE_SECONDS)
+        try:
+            await asyncio.sleep(0 if attempt.id.number == 1 else PATIENCE_SECONDS)
+        finally:
+            await asyncio.sleep(0.05)
         return Completed()
 
     async def rest():
@@ -430,7 +446,8 @@ def test_coroutines_can_run_in_a_loop_of_somebody_else_which_stays_as_it_is(exec
         ends = await asyncio.to_thread(lambda: [endings.next(), endings.next()])
         assert {told.attempt.number for told in ends} == {1, 3}
         await asyncio.to_thread(executor.close, PATIENCE_SECONDS)
-        assert endings.next().attempt.number == 2, "closing did not wait"
+        assert not endings.none_left(), "closing did not wait"
+        assert endings.next().attempt.number == 2
         await asyncio.sleep(0)
         assert set(seen) == {loop}
 

@@ -256,6 +256,17 @@ class ExecutorContract(ABC):
         endings.take(10)
         assert set(threading.enumerate()) <= before
 
+    def test_threads_that_run_nothing_are_gone_after_a_close_without_any_grace(self) -> None:
+        before = set(threading.enumerate())
+        for _ in range(10):
+            endings = Endings()
+            executor = self.opened(lambda _: Completed(), 3)
+            for number in range(10):
+                executor.start(attempt_of(number), endings)
+            endings.take(10)
+            executor.close(0.0)
+            assert set(threading.enumerate()) <= before
+
     def test_an_abandoned_attempt_gives_its_place_away_and_still_ends_once(self) -> None:
         if not self.concurrent:
             return
