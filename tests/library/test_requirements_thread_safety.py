@@ -107,7 +107,7 @@ def test_others_may_look_while_it_is_executed(executor, switching):
     def look():
         seen = 0
         while True:
-            last = over.is_set()
+            last = over.wait(0.001)
             stats = workflow.get_workflow_stats()
             assert sum(stats[key] for key in ("completed", "failed", "pending", "running")) == 200
             assert stats["completed"] >= seen
