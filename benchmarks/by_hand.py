@@ -14,7 +14,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from workloads import Ran, Workload, add, layered, main, tell
+from workloads import Ran, Workload, add, function_of, layered, main, tell
 
 SELECT = """
 SELECT task_runs.key, task_runs.task_name, task_runs.status, task_runs.attempts, results.result
@@ -57,12 +57,12 @@ def read(file: Path) -> None:
 
 
 def hold(size: int) -> None:
-    """The graph, a function for each task, the task's name, the result of each: what any caller has anyway."""
+    """The graph, and for each task its name, function and result: what any caller has anyway."""
     began = time.perf_counter()
     graph = layered(size)[0]
     held = [
-        (f"t{number}", lambda number=number, **given: add(number, list(given.values())), add(number, []))
-        for number in range(len(graph))
+        (f"t{number}", function_of(number, [f"t{other}" for other in needs], add), add(number, []))
+        for number, needs in enumerate(graph)
     ]
     tell("hold", len(held), 0.0, time.perf_counter() - began)
 

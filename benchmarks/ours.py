@@ -10,12 +10,10 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from workloads import Body, Graph, Ran, Workload, add, main
+from workloads import Body, Graph, Ran, Workload, add, function_of, main
 
 from flowweaver import SQLiteStateStore, Task, ThreadedExecutor, Workflow
 
@@ -27,13 +25,6 @@ def workflow_of(name: str, graph: Graph, body: Body) -> Workflow:
         names = [f"t{other}" for other in needs]
         workflow.add_task(Task(f"t{number}", function_of(number, names, body)), depends_on=names)
     return workflow
-
-
-def function_of(number: int, names: list[str], body: Body) -> Callable[..., dict[str, Any]]:
-    """The function of one task."""
-    if not names:
-        return lambda: body(number, [])
-    return lambda **given: body(number, [given[name] for name in names])
 
 
 def run(workload: Workload, folder: Path) -> Ran:

@@ -115,6 +115,13 @@ def payload(number: int) -> str:
     return _noise()[start : start + PAYLOAD_CHARACTERS]
 
 
+def function_of(number: int, names: list[str], body: Body) -> Callable[..., dict[str, Any]]:
+    """A function that takes the results of its dependencies by keyword."""
+    if not names:
+        return lambda: body(number, [])
+    return lambda **given: body(number, [given[name] for name in names])
+
+
 def _noted(body: Body, log: str, crash_after: int) -> Body:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     started = itertools.count(1)

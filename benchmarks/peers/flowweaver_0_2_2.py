@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from workloads import Ran, Workload, main
+from workloads import Ran, Workload, function_of, main
 
 from flowweaver import SQLiteStateStore, Task, ThreadedExecutor, Workflow
 
@@ -19,10 +19,6 @@ def workflow_of(name, graph, body):
         names = [f"t{other}" for other in needs]
         workflow.add_task(Task(f"t{number}", function_of(number, names, body)), depends_on=names)
     return workflow
-
-
-def function_of(number, names, body):
-    return lambda **given: body(number, [given[name] for name in names])
 
 
 def run(workload: Workload, folder: Path) -> Ran:
