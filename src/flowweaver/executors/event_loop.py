@@ -177,7 +177,6 @@ class EventLoopExecutor:
     # ----------------------------------------------------------------------------------------------------- in the loop
 
     def _send(self, job: _LoopJob) -> None:
-        """Have the loop run it."""
         with self._lock:
             loop = self._loop or self._new_loop()
             if loop is not None:

@@ -58,7 +58,8 @@ class ThreadedExecutor:
             if attempt.id in self._jobs:
                 raise InternalError(f"attempt {attempt.id} was started twice")
             self._jobs[attempt.id] = job
-            self._fill()
+            if self._ready < self._workers:
+                self._fill()
             if self._ready or self._lost:  # the end of one that is lost makes another thread
                 self._queue.put(job)
                 return
@@ -133,12 +134,12 @@ class ThreadedExecutor:
             self._ready += 1
 
     def _work(self) -> None:
-        lost = False
+        thread, lost = threading.current_thread(), False
         while not lost and (job := self._queue.get()) is not None:
-            lost = self._end(job, self._outcome(job))
+            lost = self._end(job, self._outcome(job, thread))
             del job  # a thread that waits must not keep the last attempt in memory
         with self._lock:
-            self._threads.discard(threading.current_thread())
+            self._threads.discard(thread)
 
     def _end_waiting(self) -> None:
         with contextlib.suppress(Empty):
@@ -146,9 +147,9 @@ class ThreadedExecutor:
                 if (job := self._queue.get_nowait()) is not None:
                     self._end(job, UNWANTED)
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, job: Job, thread: threading.Thread) -> Outcome:
         with self._lock:
-            job.thread = threading.current_thread()
+            job.thread = thread
         if job.unwanted or job.attempt.cancellation.requested:
             return UNWANTED
         try:
@@ -162,6 +163,7 @@ class ThreadedExecutor:
             del self._jobs[job.attempt.id]
             lost = job.lost
             self._lost -= lost
-            self._fill()
+            if self._ready < self._workers:
+                self._fill()
         tell(job, outcome, self._clock)
         return lost
