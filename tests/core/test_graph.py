@@ -66,3 +66,15 @@ def test_a_chain_of_fifty_thousand_tasks_is_built_without_recursion():
     assert len(graph.order()) == 50_000
     with pytest.raises(GraphError, match=r"cycle: 0 -> 49999 -> 49998 -> "):
         Graph.build([(str(task), [str((task - 1) % 50_000)]) for task in range(50_000)])
+
+
+def test_tasks_that_are_in_order_make_the_same_graph_without_a_search(monkeypatch):
+    built = Graph.build([("a", []), ("b", ["a"]), ("c", ["b", "a"])])
+    monkeypatch.setattr(Graph, "order", lambda _: pytest.fail("it was searched for a cycle"))
+    assert Graph.ordered(["a", "b", "c"], [(), (0,), (1, 0)]) == built
+
+
+@pytest.mark.parametrize("wanted", [(1,), (2,), (-1,)])
+def test_tasks_that_are_not_in_order_are_refused(wanted):
+    with pytest.raises(GraphError, match='task "b" comes before what it depends on'):
+        Graph.ordered(["a", "b", "c"], [(), wanted, ()])

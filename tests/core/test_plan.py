@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from flowweaver.core.plan import (
     FailurePolicy,
@@ -12,6 +13,7 @@ from flowweaver.core.plan import (
     RunPlan,
     TaskPlan,
     TriggerRule,
+    digest,
     plan_from_json,
     plan_to_json,
 )
@@ -33,10 +35,11 @@ PLAN = RunPlan(
             kind="http",
             depends_on=("a",),
             trigger_rule=TriggerRule.ALL_FINISHED,
-            retry=RetryPolicy(limit=3, jitter=Jitter.FULL, when="${attempt < 3}"),
+            retry=RetryPolicy(limit=3, jitter=Jitter.FULL, when="${attempt < 3}", timeouts=False),
             timeout_seconds=1.5,
             allow_failure=True,
             on_crash=OnCrash.FAIL,
+            version="2",
         ),
         TaskPlan(name="(outputs)", kind="outputs", internal=True),
     ),
@@ -47,10 +50,62 @@ def test_a_plan_is_read_back_from_json_as_it_was():
     assert plan_from_json(json.loads(json.dumps(plan_to_json(PLAN)))) == PLAN
 
 
-def test_a_field_that_an_older_version_did_not_write_has_its_default():
-    data = plan_to_json(PLAN)
-    del data["priority"]
-    del data["tasks"][1]["allow_failure"]
-    plan = plan_from_json(data)
-    assert plan.priority == 0
-    assert plan.tasks[1].allow_failure is False
+def test_what_is_default_is_not_written():
+    plan = RunPlan(tasks=(TaskPlan(name="a", kind="call"), TaskPlan(name="b", kind="call", depends_on=("a",))))
+    assert plan_to_json(plan) == {
+        "tasks": [{"name": "a", "kind": "call"}, {"name": "b", "kind": "call", "depends_on": ["a"]}]
+    }
+
+
+def test_a_plan_is_read_as_the_first_version_wrote_it():
+    retry = {"limit": 3, "delay_seconds": 1.0, "factor": 2.0, "max_delay_seconds": 300.0, "jitter": "Full"}
+    task = {
+        "name": "b",
+        "kind": "http",
+        "body": {"url": "u"},
+        "depends_on": ["a"],
+        "trigger_rule": "AllFinished",
+        "retry": {**retry, "when": None},
+        "timeout_seconds": 1.5,
+        "allow_failure": False,
+        "on_crash": "Rerun",
+        "internal": False,
+    }
+    data = {
+        "tasks": [task],
+        "name": "n",
+        "namespace": "",
+        "uid": "",
+        "params": {},
+        "failure_policy": "FailFast",
+        "timeout_seconds": None,
+        "parallelism": None,
+        "priority": 0,
+        "suspended": False,
+    }
+    expected = TaskPlan(
+        name="b",
+        kind="http",
+        body={"url": "u"},
+        depends_on=("a",),
+        trigger_rule=TriggerRule.ALL_FINISHED,
+        retry=RetryPolicy(limit=3, jitter=Jitter.FULL),
+        timeout_seconds=1.5,
+    )
+    assert plan_from_json(data) == RunPlan(name="n", tasks=(expected,))
+
+
+def test_the_digest_says_whether_the_tasks_are_the_same_and_nothing_of_policies():
+    a, b, outputs = PLAN.tasks
+    assert digest(PLAN) == digest(plan_from_json(json.loads(json.dumps(plan_to_json(PLAN)))))
+    same = replace(PLAN, priority=0, tasks=(a, replace(b, retry=RetryPolicy(), timeout_seconds=None), outputs))
+    assert digest(same) == digest(PLAN)
+    for tasks in (
+        (a, replace(b, version="3"), outputs),
+        (a, replace(b, depends_on=()), outputs),
+        (a, replace(b, name="c"), outputs),
+        (replace(a, name="a\x00"), b, outputs),
+        (b, a, outputs),
+        (a, b),
+    ):
+        assert digest(replace(PLAN, tasks=tasks)) != digest(PLAN)

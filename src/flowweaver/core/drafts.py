@@ -457,8 +457,8 @@ class RunDraft:
 
     def _in_phase(self, phase: TaskPhase) -> Iterator[tuple[int, TaskState]]:
         """All tasks of the run in that phase when this is asked. Costs the size of the run: for rare events only."""
-        states = [(task, self.task(task)) for task in range(len(self.run.tasks))]
-        return iter([(task, state) for task, state in states if state.phase is phase])
+        states = [self._tasks.get(task, state) for task, state in enumerate(self.run.tasks)]
+        return iter([(task, state) for task, state in enumerate(states) if state.phase is phase])
 
     def _make_ready(self, task: int) -> None:
         if not self.head.closed:

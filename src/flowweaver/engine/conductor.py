@@ -71,7 +71,7 @@ class Conductor:
         self._inputs = Inputs(lambda run, tasks: durable.ask(lambda: store.read_results(run, tasks)), given_bytes)
         self._due = Timers(self.world)  # wall time
         self._timeouts = Timers(self.world)  # monotonic
-        self.gathering = Gathering(self.world, clock)
+        self.gathering = Gathering(self.world)
         self._held: dict[int, threading.Event] = {}  # runs that are to be let go as soon as nothing of them runs
         self.intake = Intake(store=durable, clock=clock, world=self.world, lock=self.lock, due=self._due)
 

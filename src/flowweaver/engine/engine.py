@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +24,7 @@ from flowweaver.core.events import (
 )
 from flowweaver.core.plan import RunPlan
 from flowweaver.engine.conductor import Conductor
+from flowweaver.engine.inbox import Inbox
 from flowweaver.engine.inputs import GIVEN_BYTES
 from flowweaver.engine.intake import Submission, Wish
 from flowweaver.engine.looking import EngineHealth, Lookout
@@ -108,7 +108,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._store = store
         self._executor = executor
-        self._inbox: SimpleQueue[_Item] = SimpleQueue()
+        self._inbox: Inbox[_Item] = Inbox()
         self._finished = threading.Condition()
         self._stopping = threading.Event()
         self._idle = threading.Event()
@@ -281,7 +281,7 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            while not (self._stopping.is_set() and self._inbox.empty()):
+            while not (self._stopping.is_set() and not len(self._inbox)):
                 self._turn(self._next_items())
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
@@ -300,10 +300,7 @@ class Engine:
     def _refuse_what_waits(self) -> None:
         """Tell everybody whose question will not be answered any more."""
         items, self._in_hand = self._in_hand, []
-        with suppress(Empty):
-            while True:
-                items.append(self._inbox.get_nowait())
-        for item in items:
+        for item in [*items, *self._inbox.take()]:
             if isinstance(item, _Answered) and not item.answer.done():
                 with suppress(InvalidStateError):
                     item.answer.set_exception(InternalError(self._failure or "the engine has stopped"))
@@ -311,30 +308,13 @@ class Engine:
     def _next_items(self) -> list[_Item]:
         """Everything that has arrived; waits for something when there is nothing to do."""
         conductor, inbox = self._conductor, self._inbox
-        items: list[_Item] = []
-        with suppress(Empty):
-            if conductor.has_work:
-                items.append(inbox.get_nowait())
-            else:
-                left = conductor.seconds_to_next_timer()
-                items.append(inbox.get(timeout=LONGEST_SLEEP_SECONDS if left is None else min(left, 1.0)))
-        self._gather(items)
+        left = 0.0 if conductor.has_work else conductor.seconds_to_next_timer()
+        items = inbox.take(1, LONGEST_SLEEP_SECONDS if left is None else min(left, LONGEST_SLEEP_SECONDS))
+        if items and (seconds := conductor.gathering.seconds(len(items))):
+            more = inbox.take(conductor.world.running - len(items), seconds)
+            conductor.gathering.waited(len(more))
+            items += more
         return items
-
-    def _gather(self, items: list[_Item]) -> None:
-        """Add what else is there, and what is about to come where that saves a commit."""
-        inbox, gathering = self._inbox, self._conductor.gathering
-        while True:
-            while not inbox.empty():  # nobody else takes anything out
-                items.append(inbox.get_nowait())
-            seconds = gathering.seconds(len(items)) if items else 0.0
-            if not seconds:
-                return
-            try:
-                items.append(inbox.get(timeout=seconds))
-            except Empty:
-                gathering.missed()
-                return
 
     def _turn(self, items: list[_Item]) -> None:
         self._heartbeat_at = self._clock.monotonic()

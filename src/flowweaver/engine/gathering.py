@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.state import World
-from flowweaver.ports import Clock
 
 MOST_SECONDS = 0.002
 """However slow a commit is, nobody waits longer."""
@@ -20,12 +19,10 @@ MOST_TURNS = 64
 class Gathering:
     """Used by the engine's thread between two turns."""
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World) -> None:
         """`world` knows how many attempts are still out."""
         self._world = world
-        self._clock = clock
         self._seconds = 0.0  # what the next turn may wait; 0: it does not pay
-        self._until: float | None = None  # while a turn waits
         self._passing = 0  # turns that still go by without waiting
         self._in_vain = 1  # so many go by after the next time in vain
 
@@ -40,27 +37,17 @@ class Gathering:
             self._seconds = min(commit_seconds / 2, MOST_SECONDS) if quick else 0.0
 
     def seconds(self, arrived: int) -> float:
-        """How long to wait for the next attempt to end, after so many; 0: take the turn."""
-        if not self._seconds:
+        """How long to wait for others, after so many have ended; 0: take the turn."""
+        if not self._seconds or self._world.running <= arrived:
             return 0.0
-        if self._world.running <= arrived:
-            if self._until is not None:
-                self._in_vain = 1
-            return self._over()
         if self._passing:
             self._passing -= 1
             return 0.0
-        now = self._clock.monotonic()
-        if self._until is None:
-            self._until = now + self._seconds
-        left = self._until - now
-        return left if left > 0 else self.missed()
+        return self._seconds
 
-    def missed(self) -> float:
-        """Nothing more has come in time."""
-        self._passing, self._in_vain = self._in_vain, min(2 * self._in_vain, MOST_TURNS)
-        return self._over()
-
-    def _over(self) -> float:
-        self._until = None
-        return 0.0
+    def waited(self, came: int) -> None:
+        """So many came meanwhile."""
+        if came:
+            self._in_vain = 1
+        else:
+            self._passing, self._in_vain = self._in_vain, min(2 * self._in_vain, MOST_TURNS)

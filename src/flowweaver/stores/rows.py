@@ -20,7 +20,6 @@ POSITION_BITS = 24
 MOST_TASKS = 1 << POSITION_BITS  # in one run
 
 _PENDING = TaskState()
-_PENDING_ROW = ("pending", 0, 0, 0, None, None, None, "", "", "")
 _RUN_PHASES = {str(phase): phase for phase in RunPhase}
 _TASK_PHASES = {str(phase): phase for phase in TaskPhase}
 
@@ -98,8 +97,6 @@ def tasks_of(rows: Iterable[Row], count: int) -> tuple[TaskState, ...]:
 
 
 def _task_of(row: Row) -> TaskState:
-    if row[:10] == _PENDING_ROW:
-        return _PENDING  # most rows of a run that has just begun
     phase, attempts, failures, crashes, not_before, started, finished, reason, message, error_type, _ = row
     return TaskState(
         phase=_TASK_PHASES[phase],

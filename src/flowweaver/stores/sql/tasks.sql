@@ -27,10 +27,14 @@ UPDATE task_runs SET
   message = ?, error_type = ?
 WHERE key = ?;
 
+-- A row that is as it was inserted says nothing: its task is plainly pending.
 -- name: read_tasks
 SELECT
   status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type, key
-FROM task_runs WHERE key >= ? AND key < ? ORDER BY key;
+FROM task_runs WHERE key >= ? AND key < ? AND (
+  status <> 'pending' OR attempts OR failures OR crashes OR not_before IS NOT NULL OR started_at IS NOT NULL
+  OR finished_at IS NOT NULL OR reason <> '' OR message <> '' OR error_type <> ''
+) ORDER BY key;
 
 -- name: task_named
 SELECT key FROM task_runs WHERE task_name = ? ORDER BY key DESC LIMIT 1;
