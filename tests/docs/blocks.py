@@ -5,6 +5,10 @@ console             commands after `$`, run beside a copy of examples/; below on
 console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
 console node        commands that need a cluster that runs pods: run there too
 console slow        commands that install things: run by .ci/run
+python              a part of a program: those of one page are run in order, as one program
+python NAME.py      a file of that name beside it; parts below can import it, and commands run it
+text output         what the part above it prints, `…` for anything
+text signature      how something of `flowweaver` is called: compared with the code
 mermaid, text       nothing to run
 """
 
@@ -22,7 +26,19 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-KINDS = {"yaml", "console", "console cluster", "console node", "console slow", "mermaid", "text"}
+KINDS = {
+    "yaml",
+    "console",
+    "console cluster",
+    "console node",
+    "console slow",
+    "python",
+    "python file",
+    "text output",
+    "text signature",
+    "mermaid",
+    "text",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Block:
     line: int
     kind: str
     text: str
+    file: str = ""  # the name of a "python file"
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -38,11 +55,18 @@ class Block:
 
 def blocks() -> list[Block]:
     return [
-        Block(str(page.relative_to(ROOT)), token.map[0] + 1, token.info.strip(), token.content)
+        _block(str(page.relative_to(ROOT)), token.map[0] + 1, token.info.strip(), token.content)
         for page in PAGES
         for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))
         if token.type in {"fence", "code_block"}
     ]
+
+
+def _block(page: str, line: int, info: str, text: str) -> Block:
+    kind, _, name = info.partition(" ")
+    if kind == "python" and name.endswith(".py"):
+        return Block(page, line, "python file", text, name)
+    return Block(page, line, info, text)
 
 
 BLOCKS = blocks()
@@ -50,6 +74,11 @@ BLOCKS = blocks()
 
 def of(kind: str) -> list[Block]:
     return [block for block in BLOCKS if block.kind == kind]
+
+
+def programs() -> list[str]:
+    """The pages that are run as a whole, because what they say goes on from block to block."""
+    return sorted({block.page for block in BLOCKS if block.kind.startswith("python")})
 
 
 def run_commands(text: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:

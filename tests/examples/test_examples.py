@@ -29,10 +29,15 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_example_has_a_test_here():
     assert sorted(file.name for file in EXAMPLES.iterdir() if file.is_file()) == [
+        "async_aggregation.py",
         "demo.py",
         "etl.yaml",
+        "etl_pipeline.py",
         "failures.yaml",
         "hello.yaml",
+        "ml_pipeline.py",
+        "parallel_run.py",
+        "resume_after_kill.py",
     ]
 
 
