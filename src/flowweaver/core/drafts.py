@@ -457,7 +457,9 @@ class RunDraft:
 
     def _in_phase(self, phase: TaskPhase) -> Iterator[tuple[int, TaskState]]:
         """All tasks of the run in that phase when this is asked. Costs the size of the run: for rare events only."""
-        states = [self._tasks.get(task, state) for task, state in enumerate(self.run.tasks)]
+        states = self.run.tasks
+        if self._tasks:
+            states = [self._tasks.get(task, state) for task, state in enumerate(states)]
         return iter([(task, state) for task, state in enumerate(states) if state.phase is phase])
 
     def _make_ready(self, task: int) -> None:

@@ -36,6 +36,9 @@ FROM task_runs WHERE key >= ? AND key < ? AND (
   OR finished_at IS NOT NULL OR reason <> '' OR message <> '' OR error_type <> ''
 ) ORDER BY key;
 
+-- name: count_tasks
+SELECT count(*) FROM task_runs WHERE key >= ? AND key < ?;
+
 -- name: task_named
 SELECT key FROM task_runs WHERE task_name = ? ORDER BY key DESC LIMIT 1;
 
