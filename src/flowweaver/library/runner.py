@@ -158,7 +158,8 @@ class WorkflowRunner:
                         "workflow '%s' was stopped: the next start goes on with it", plain(self.workflow.name)
                     )
                     return 128 + self._signal
-                logger.error("%s", plain(str(error)))  # noqa: TRY400 - a sentence for whoever reads it, no traceback
+                if not finished:  # else the log has it already
+                    logger.error("%s", plain(str(error)))  # noqa: TRY400 - a sentence for whoever reads it, no traceback
                 return FAILED
             return COMPLETED
 
@@ -226,7 +227,7 @@ class WorkflowRunner:
                 self._signalled(number, at_once=not first, ends_the_process=True)
                 if first:
                     notifier.stopping(f"{signal.Signals(number).name}: what is running may end")
-            if notifier.interval is not None and (self._life is None or self._life.goes_on):
+            if notifier.interval is not None and self._life is not None and self._life.goes_on:
                 notifier.alive()
 
     def _signalled(self, number: int, *, at_once: bool, ends_the_process: bool = False) -> None:
