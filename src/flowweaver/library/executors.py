@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     AnyStore = BaseStateStore | StateBackend
 
 logger = logging.getLogger(__name__)
+_making = threading.Lock()
 
 LARGEST_RESULT_BYTES = 64 << 20
 RELEASE_SECONDS = 2.0
@@ -256,7 +257,9 @@ class EngineExecutor(BaseExecutor):
         if self._open_sessions is None:
             from flowweaver.library.sessions import Sessions
 
-            self._open_sessions = Sessions(self._opened_store, self._port, self.workers)
+            with _making:
+                if self._open_sessions is None:  # no other thread was faster
+                    self._open_sessions = Sessions(self._opened_store, self._port, self.workers)
         return self._open_sessions
 
     @contextmanager
