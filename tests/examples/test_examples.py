@@ -30,6 +30,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_example_has_a_test_here():
     assert sorted(file.name for file in EXAMPLES.iterdir() if file.is_file()) == [
         "async_aggregation.py",
+        "crontab",
         "demo.py",
         "etl.yaml",
         "etl_pipeline.py",

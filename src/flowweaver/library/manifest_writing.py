@@ -11,7 +11,7 @@ from flowweaver.core import plan as core
 from flowweaver.core.plan import Jitter, OnCrash, TaskPlan, TriggerRule
 from flowweaver.errors import ArgumentError, ManifestError
 from flowweaver.library.compiling import importable
-from flowweaver.library.policies import FailurePolicy, Isolation
+from flowweaver.library.policies import FailurePolicy, Isolation, choice
 from flowweaver.library.tasks import Task
 
 if TYPE_CHECKING:
@@ -163,16 +163,18 @@ class _Writer:
         written: dict[str, Any] = {"name": self._names[position]}
         if depends_on := self._depends_on(position, task):
             written["dependsOn"] = depends_on
-        if task.trigger_rule is not TriggerRule.ALL_COMPLETED:
-            written["triggerRule"] = task.trigger_rule.value
+        trigger_rule = choice(TriggerRule, task.trigger_rule, f"task '{name}': trigger_rule")
+        if trigger_rule is not TriggerRule.ALL_COMPLETED:
+            written["triggerRule"] = trigger_rule.value
         if retry := self._retry(path, task):
             written["retry"] = retry
         if task.timeout is not None:
             written["timeout"] = self._duration(f"{path}.timeout", f"the timeout of task '{name}'", task.timeout)
         if task.allow_failure:
             written["allowFailure"] = True
-        if task.on_crash is not OnCrash.RERUN:
-            written["onCrash"] = task.on_crash.value
+        on_crash = choice(OnCrash, task.on_crash, f"task '{name}': on_crash")
+        if on_crash is not OnCrash.RERUN:
+            written["onCrash"] = on_crash.value
         if task.plan is None:
             written["python"] = self._function(f"{path}.python.function", task)
         else:
