@@ -16,7 +16,8 @@ from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import CommitUnknown, StoreUnavailable
 from flowweaver.ports import ChildProcess, Kept, NewRun, RunName
-from flowweaver.stores import MemoryStore, SQLiteStore
+from flowweaver.stores import JSONStore, MemoryStore, SQLiteStore
+from flowweaver.testing.json_disk import BadDisk
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import plan_of
 from flowweaver.testing.stores_disk import Disk, Effect
@@ -63,11 +64,14 @@ class TwoStores(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.disk = Disk().__enter__()
+        self.disk = self.new_disk()
         self.memory = MemoryStore()
         self.file = self.opened()
         self.runs = []
         self.names = []
+
+    def new_disk(self):
+        return Disk().__enter__()
 
     def opened(self):
         return SQLiteStore(Path(self.folder.name) / "state.db", clock=ManualClock(), vfs=self.disk.name)
@@ -194,7 +198,21 @@ class TwoStores(RuleBasedStateMachine):
             assert self.file.read_results(run, range(TASKS)) == self.memory.read_results(run, range(TASKS))
 
 
+class JSONAndMemory(TwoStores):
+    def new_disk(self):
+        return BadDisk()
+
+    def opened(self):
+        return JSONStore(Path(self.folder.name) / "state.json", clock=ManualClock(), disk=self.disk)
+
+    def teardown(self):
+        self.disk.heal()
+        self.file.close()
+        self.folder.cleanup()
+
+
 TestTwoStores = TwoStores.TestCase
-TestTwoStores.settings = settings(
+TestJSONAndMemory = JSONAndMemory.TestCase
+TestTwoStores.settings = TestJSONAndMemory.settings = settings(
     max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
