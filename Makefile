@@ -83,6 +83,10 @@ test-slow: $(DEV) ## The tests that take minutes: kill -9, API outages, a thousa
 compat: $(DEV) ## Whether programs for 0.2.2 run, asked of that version too (it gets an environment of its own in .cache)
 	@$(PYTEST) tests/compat
 
+.PHONY: mutation
+mutation: $(DEV) ## Whether the tests notice small wrong changes of the core, one at a time (MUTATION_ARGS="drafts --every 10")
+	@$(BIN)/python -m tests.mutation $(MUTATION_ARGS)
+
 .PHONY: control-plane
 control-plane: ## Find or build a kube-apiserver for the tests (under ten minutes, once)
 	@hack/control-plane
