@@ -8,10 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from flowweaver.ports import Store
+from flowweaver.stores.json_store import JSONStore
+from flowweaver.stores.sqlite import SQLiteStore
+from flowweaver.testing.simulation import ManualClock
 from tests.simulation.disk import TROUBLES
 from tests.simulation.history import History
 
@@ -20,8 +25,8 @@ ROOT = HERE.parents[1]
 PLANTED = sorted((ROOT / "tests/mutants").glob("*.patch"))
 
 
-def play(seed: int) -> History:
-    history = History(seed)
+def play(seed: int, disk: Store | None = None) -> History:
+    history = History(seed, disk)
     try:
         history.play()
     except Exception as error:
@@ -52,6 +57,13 @@ def test_three_hundred_histories_go_as_the_model_says_and_all_that_can_happen_do
 def test_ten_thousand_histories_go_as_the_model_says(part: int):
     for seed in range(2500 * part, 2500 * (part + 1)):
         play(seed)
+
+
+@pytest.mark.parametrize("store", [SQLiteStore, JSONStore])
+def test_over_a_file_histories_go_the_same_way(store, tmp_path: Path):
+    for seed in range(20):
+        with closing(store(tmp_path / f"{seed}.db", clock=ManualClock())) as disk:
+            assert play(seed, disk).story == play(seed).story
 
 
 def test_a_seed_tells_the_same_story_each_time():
