@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "benchmarks"
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 300
 
 KILLED = -9  # what a process that was ended by SIGKILL returns
 
