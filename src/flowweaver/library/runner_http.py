@@ -80,8 +80,12 @@ class _Server(HTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE_SECONDS
     server: _Server
+
+    def setup(self) -> None:
+        """Wait so long for each byte."""
+        super().setup()
+        self.connection.settimeout(PATIENCE_SECONDS)
 
     def do_GET(self) -> None:
         """Answer, and close the connection."""
