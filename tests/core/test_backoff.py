@@ -30,5 +30,6 @@ def test_a_delay_never_overflows():
     assert delay_seconds(RetryPolicy(factor=1e6), 10_000, 0.0) == 300.0
 
 
-def test_no_delay_stays_none_however_often_it_fails():
-    assert delay_seconds(RetryPolicy(limit=1000, delay_seconds=0, factor=100), 1000, 0.0) == 0.0
+@pytest.mark.parametrize("factor", [100, 100.0])
+def test_no_delay_stays_none_however_often_it_fails(factor):
+    assert delay_seconds(RetryPolicy(limit=1000, delay_seconds=0, factor=factor), 1000, 0.0) == 0.0

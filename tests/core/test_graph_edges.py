@@ -47,3 +47,10 @@ def test_two_plans_with_the_same_tasks_have_one_digest_and_any_other_task_anothe
     ]
     assert same not in others
     assert len({*others, same}) == 6
+
+
+def test_a_digest_is_the_same_in_every_version_for_it_is_in_the_file():
+    plan = RunPlan(
+        tasks=(TaskPlan(name="a", kind="value"), TaskPlan(name="é", kind="value", depends_on=("a",), version="2"))
+    )
+    assert digest(plan).hex() == "d04b5329104bd130f97c753cf59a5c78308c7bc3d0c1750fff00a5d13475deef"

@@ -105,6 +105,7 @@ def miscount(what: str, by: int) -> Callable[[World, RunState], None]:
         (lambda world, run: run.unmet.__setitem__(1, 2), 'run 1, task "b" counts 2 unmet dependencies'),
         (lambda world, run: run.ready.append(3), "run 1 has ready [3, 3], should have [3]"),
         (lambda world, run: run.ready.append(0), "run 1 has ready [0, 3], should have [3]"),
+        (lambda world, run: run.ready.__setitem__(0, 0), "run 1 has ready [0], should have [3]"),
     ],
 )
 def test_a_count_that_is_wrong_is_said(damage, said):
