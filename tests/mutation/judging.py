@@ -28,6 +28,7 @@ TESTS = ["tests/core", "tests/engine/test_conductor.py", "tests/engine/test_open
 SLOW = ("test_graph.py", "test_revision.py")  # many random graphs: for the modules that deal with graphs
 GRAPHS = ("graph", "plan", "revision")
 OPTIONS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "-m", "not slow"]
+AT_LOAD = {("flowweaver.core.plan", "_usual")}  # functions that are called when their module is loaded, and no more
 FIRST, HISTORIES = 25, 200  # a few before the tests, the others after them
 SECONDS = 90.0  # for one mutant
 BYTES = 2 << 30
@@ -44,7 +45,7 @@ class Judge:
 
     def judge(self, mutants: Sequence[Mutant]) -> dict[Mutant, str]:
         """What became of each one: killed, survived or timed out. The code as it is must pass first."""
-        verdicts = self._each([mutant for mutant in mutants if not mutant.place], self._loaded_anew)
+        verdicts = self._each([mutant for mutant in mutants if _at_load(mutant)], self._loaded_anew)
         verdicts |= _Session(lambda run: self._in_functions(mutants, run)).verdicts()
         return verdicts
 
@@ -58,7 +59,7 @@ class Judge:
             self._patch(mutant)
             return run(mutant)
 
-        return self._each([mutant for mutant in mutants if mutant.place], patched)
+        return self._each([mutant for mutant in mutants if not _at_load(mutant)], patched)
 
     def _code(self, mutant: Mutant) -> CodeType:
         return compile(mutate(self._sources[mutant.module], mutant, self._enums), mutant.module, "exec")
@@ -101,6 +102,10 @@ class Judge:
                     if not len(verdicts) % 50:
                         sys.__stderr__.write(f"{len(verdicts)} of {len(mutants)}: {dict(Counter(verdicts.values()))}\n")
         return verdicts
+
+
+def _at_load(mutant: Mutant) -> bool:
+    return not mutant.place or (mutant.module, mutant.place) in AT_LOAD
 
 
 def _forked(survives: Callable[[], bool]) -> int:
