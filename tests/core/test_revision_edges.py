@@ -13,7 +13,7 @@ WHATEVER = TriggerRule.ALL_FINISHED
 
 
 def chain(version: str = "", *rules: TriggerRule) -> RunPlan:
-    """a <- b <- c, and d alone."""
+    """Task b after a, c after b, and d alone."""
     rules = rules or (TriggerRule.ALL_COMPLETED,) * 2
     return RunPlan(
         tasks=(
