@@ -6,12 +6,12 @@ A board is filled by the engine's thread and read by anybody: each read is of on
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from flowweaver.core.phases import RunPhase
+from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, RunState, TaskState
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus, task_status, workflow_status
 
@@ -26,11 +26,18 @@ class Board:
     results: list[bytes | None] = field(default_factory=list)  # JSON text of each completed task
     objects: dict[int, Any] = field(default_factory=dict)  # results that JSON can not carry, where nothing is stored
 
-    def follow(self, run: RunState) -> None:
+    #: while the run is in memory: reads a result that is not on the board from the store
+    fetch: Callable[[int], bytes | None] | None = None
+
+    def follow(self, run: RunState, fetch: Callable[[int], bytes | None]) -> None:
         """Show that run from now on."""
-        self.run, self.tasks = run, run.tasks
+        self.run, self.tasks, self.fetch = run, run.tasks, fetch
         if not self.results:
             self.results = [None] * len(run.tasks)
+
+    def close(self) -> None:
+        """All results are here: nothing is asked for any more."""
+        self.fetch = None
 
     def settle(self, run: RunState) -> None:
         """The run is over: keep what it has come to, and let the rest of it go."""
@@ -59,6 +66,9 @@ class Board:
         if position in self.objects:
             return self.objects[position]
         encoded = self.results[position]
+        fetch = self.fetch
+        if encoded is None and fetch is not None and self.tasks[position].phase is TaskPhase.COMPLETED:
+            encoded = fetch(position)  # of an earlier execution, or so new that it is not here yet
         return None if encoded is None else json.loads(encoded)
 
     def error(self, position: int) -> str | None:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowweaver.core.changes import ResultRecorded
@@ -71,7 +72,7 @@ class Execution:
         self.opening: Opening | None = None
         self.inbox: Inbox | None = None
         self.broken = ""  # why the engine has stopped by itself
-        self.over = False
+        self.over = False  # set by the engine's thread, after all that it had to tell
         self.begins_anew_on_change = on_change == "fresh"
         self._fresh = fresh
         self._allow_change = on_change == "warn"
@@ -83,6 +84,7 @@ class Execution:
         self._engine = session.engine
         self._stopped = False
         self._runner = session.runner
+        self._store = session.store
         self._carry = getattr(session.store, "carry", None)  # a store of the program's own gets objects as they are
         context = contextvars.copy_context()
         context.run(within.set, session)
@@ -106,7 +108,7 @@ class Execution:
             self._runner.bind(opening.key, self._binding)
             if self._carry is not None:
                 self._carry(opening.key, self.board.objects)
-            self.board.follow(run)
+            self.board.follow(run, partial(self._fetched, self._store, opening.key))
             self.workflow.attach(self.board)
             self._tell(opening)
             return self
@@ -125,6 +127,10 @@ class Execution:
             given=given,
             allow_change=self._allow_change,
         )
+
+    @staticmethod
+    def _fetched(store: Store, key: int, position: int) -> bytes | None:
+        return store.read_results(key, [position]).get(position)
 
     def request_anew(self, inbox_of: Callable[[int], Inbox]) -> RunRequest:
         """The same, for a new run whatever is there."""
@@ -198,11 +204,8 @@ class Execution:
         assert self.inbox is not None
         assert self.opening is not None
         self._runner.unbind(self.opening.key)
-        self.inbox.post(self._note_end)
-        self.inbox.stop()
-
-    def _note_end(self) -> None:
         self.over = True
+        self.inbox.stop()
 
     # ------------------------------------------------------------------------------------------------------- stopping
 
@@ -240,6 +243,7 @@ class Execution:
 
     def close(self) -> None:
         """Let the workflow go; it shows what it has come to."""
+        self.board.close()
         self.workflow._executing = False  # noqa: SLF001 - taken by `claimed`, and by nobody else
 
     def failure(self) -> Exception | None:

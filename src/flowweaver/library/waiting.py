@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
+
+LONGEST_WAIT_SECONDS = 0.2
+"""A signal that arrives right before a thread begins to wait does not wake it: so soon it is noticed all the same."""
 
 Work = Callable[[], None]
 
@@ -26,23 +31,42 @@ class Inbox(Protocol):
 
 
 class ThreadInbox:
-    """For a thread that has nothing else to do."""
+    """For a thread that has nothing else to do.
+
+    A KeyboardInterrupt may come between any two steps of the waiting thread, and none of them may lose what is posted:
+    an item is taken out after it was done, and the end is a number and no item.
+    """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._items: deque[Work] = deque()
+        self._news: SimpleQueue[None] = SimpleQueue()
+        self._stops = 0  # written by the engine's thread
+        self._served = 0  # of these
 
     def post(self, work: Work) -> None:
         """See `Inbox`."""
-        self._queue.put(work)
+        self._items.append(work)
+        self._news.put(None)
 
     def stop(self) -> None:
         """See `Inbox`."""
-        self._queue.put(None)
+        self._stops += 1
+        self._news.put(None)
 
     def serve(self) -> None:
         """Do what is posted, until `stop`. A KeyboardInterrupt comes out of here, and it can be called again."""
-        while (work := self._queue.get()) is not None:
-            work()
+        while True:
+            stops = self._stops  # before the items: what was posted before the stop is done before it
+            while self._items:
+                try:
+                    self._items[0]()
+                finally:
+                    self._items.popleft()
+            if stops > self._served:
+                self._served = stops
+                return
+            with suppress(Empty):
+                self._news.get(timeout=LONGEST_WAIT_SECONDS)
 
     def close(self) -> None:
         """See `Inbox`: there is nothing to give back."""
