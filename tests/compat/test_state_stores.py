@@ -380,12 +380,11 @@ def test_a_task_that_is_added_between_two_programs_is_all_that_runs(open_store, 
     assert longer.get_task_result("d") == 4
 
 
-@pytest.mark.parametrize("name", ["Workflow", "each its own"])
-def test_two_workflows_with_different_tasks_share_a_file(open_store, name):
+def test_two_workflows_with_names_and_tasks_of_their_own_share_a_file(open_store):
     ran = []
 
     def build(which):
-        workflow = Workflow() if name == "Workflow" else Workflow(which)
+        workflow = Workflow(which)
         workflow.add_task(Task(f"{which} one", lambda: ran.append(which) or which))
         return workflow
 
