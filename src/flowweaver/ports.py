@@ -10,6 +10,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flowweaver.core.changes import Changes, ResultRecorded
@@ -250,6 +252,12 @@ class Dependency(NamedTuple):
     attempts: int
 
 
+@lru_cache(maxsize=1000)
+def run_origin(store_id: str, workflow: str, run_id: str, generation: int) -> str:
+    """The same for one generation of a run, whoever goes on with it, and for no other in any store."""
+    return sha256(repr((store_id, workflow, run_id, generation)).encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of one task, with everything that it may know. What a runner gets."""
@@ -260,6 +268,7 @@ class Attempt:
     run_started_at: float
     dependencies: Mapping[str, Dependency] = field(default_factory=dict)  # by task name
     rerun_token: str = ""
+    origin: str = ""  # tells the run from all others where its plan has no uid: see `run_origin`
     cancellation: Cancellation = field(default_factory=Cancellation)
     #: call it with (pid, start time) as soon as a child process exists
     on_process: Callable[[int, int], None] = lambda _pid, _started: None
@@ -267,7 +276,8 @@ class Attempt:
     @property
     def idempotency_key(self) -> str:
         """The same over retries and restarts, another one for another task or rerun."""
-        parts = (self.run.uid or f"{self.run.namespace}/{self.run.name}", self.task.name, self.rerun_token)
+        run = self.run.uid or self.origin or f"{self.run.namespace}/{self.run.name}"
+        parts = (run, self.task.name, self.rerun_token)
         return ":".join(part for part in parts if part)
 
 

@@ -38,6 +38,7 @@ from flowweaver.ports import (
     Store,
     StorePosition,
     TaskNotice,
+    run_origin,
 )
 
 logger = logging.getLogger(__name__)
@@ -214,6 +215,7 @@ class Conductor:
             run_started_at=head.started_at if head.started_at is not None else head.created_at,
             dependencies=inputs,
             rerun_token=head.rerun_token,
+            origin="" if run.plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
             on_process=lambda pid, started: self._arrived(ChildProcess(attempt, pid, started)),
         )
 
