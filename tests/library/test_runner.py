@@ -539,3 +539,13 @@ def test_what_makes_no_sense_is_refused_when_it_is_made(told):
 def test_what_can_not_run_as_it_is_comes_back_with_2(caplog):
     assert WorkflowRunner(simple({"a": lambda: 1}, isolation="process")).run() == 2
     assert "move it into a module" in caplog.text or "at the top of a module" in caplog.text
+
+
+def test_an_object_that_has_completed_runs_again_under_another_id(tmp_path):
+    ran = []
+    workflow = simple({"a": lambda: ran.append(1)})
+    executor = ThreadedExecutor(state_store=SQLiteStateStore(tmp_path / "state.db"))
+
+    assert [WorkflowRunner(workflow, executor, run_id=day).run() for day in ("monday", "tuesday")] == [0, 0]
+
+    assert ran == [1, 1]

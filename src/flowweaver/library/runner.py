@@ -174,7 +174,7 @@ class WorkflowRunner:
             logger.info("workflow '%s': its last run was %s, and a new one begins", name, phase.value)
         elif phase is not None and not phase.finished:
             logger.info("workflow '%s': its last run has not finished, and goes on", name)
-        return phase is not None and phase.finished
+        return phase is None or phase.finished
 
     def _newest_phase(self, session: Session) -> RunPhase | None:
         if self.executor.durable:
