@@ -27,7 +27,7 @@ class Spread:
 
 def ratios(ours: Sequence[float | None], theirs: Sequence[float | None]) -> list[float]:
     """Ours through theirs, round by round; a round that lacks one of them is left out."""
-    both = zip(ours, theirs, strict=True)
+    both = zip(ours, theirs, strict=False)  # an interrupt leaves the last round unfinished
     return [mine / other for mine, other in both if mine is not None and other]
 
 

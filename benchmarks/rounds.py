@@ -30,7 +30,7 @@ class Measured:
         """Ours with theirs, round by round: the ratio, or the difference where the case says so."""
         ours, theirs = self.values.get(OURS, []), self.values.get(contender.name, [])
         if self.case.difference:
-            both = zip(ours, theirs, strict=True)
+            both = zip(ours, theirs, strict=False)  # as for ratios
             found = [(mine - other) * self.case.scale for mine, other in both if mine is not None and other is not None]
         else:
             found = ratios(ours, theirs)
@@ -53,14 +53,24 @@ class Measured:
 def measure(
     cases: Sequence[Case], box: Box, *, pairs: int, peer_rounds: int, say: Callable[[str], None] | None = None
 ) -> list[Measured]:
-    """All rounds of all cases, a round of each case before the next round, so that no case has a better hour."""
+    """All rounds of all cases, a round of each case before the next round, so that no case has a better hour.
+
+    A KeyboardInterrupt ends it with what has been measured until then.
+    """
     say = say or (lambda text: print(text, file=sys.stderr, flush=True))
     found = [Measured(case) for case in cases]
+    try:
+        _rounds(found, box, pairs, peer_rounds, say)
+    except KeyboardInterrupt:
+        say("interrupted: what follows is what was measured until now")
+    return found
+
+
+def _rounds(found: Sequence[Measured], box: Box, pairs: int, peer_rounds: int, say: Callable[[str], None]) -> None:
     for number in range(pairs):
         for measured in found:
             say(f"round {number + 1} of {pairs}: {measured.case.name}")
             _round(measured, box, number, with_peers=number < peer_rounds)
-    return found
 
 
 def _round(measured: Measured, box: Box, number: int, *, with_peers: bool) -> None:
