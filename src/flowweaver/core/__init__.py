@@ -11,6 +11,7 @@ the same code runs in the engine, in a simulator and under a property test.
     changes   what follows: rows to commit, then attempts to start
     decide    (state, events, now) -> changes: the order within a batch, and who gets a free worker
     drafts    what happens to one run
+    steps     the steps that its tasks take then, and what follows from each
     backoff   how long a retry waits
     apply     changes -> state, once they are committed
     invariants what is true between any two turns
