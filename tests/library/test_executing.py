@@ -57,7 +57,7 @@ def test_results_go_to_the_parameters_of_their_names(executor):
         "later": 40,
         "lambda": 40,
         "sum": 42,
-        "all": ["a", "b_c", "lambda"],
+        "all": ["a", "b-c", "lambda"],
     }
     assert workflow.status is WorkflowStatus.COMPLETED
 
@@ -426,6 +426,33 @@ def test_objects_that_json_can_not_carry_go_from_task_to_task_where_nothing_is_s
     assert workflow.get_task_result("a") is marker
     assert workflow.get_task_result("b") is True
     assert workflow.get_task_result("c") == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "value", [(1, 2), [(1, 2)], {"a": (1,)}, {1: 2}, "\ud800", ["\ud800"], {"\ud800": 1}, True, 2.5]
+)
+def test_where_nothing_is_stored_a_result_keeps_its_types(executor_of, value):
+    workflow = workflow_of(("a", lambda: value), ("b", lambda a: a, "a"))
+    executor_of().execute(workflow)
+    for task in ("a", "b"):
+        found = workflow.get_task_result(task)
+        assert (found, repr(found)) == (value, repr(value))
+
+
+def test_where_nothing_is_stored_a_result_that_json_carries_is_a_copy_for_each(executor_of):
+    workflow = workflow_of(
+        ("a", lambda: {"rows": [1]}), ("b", lambda a: a["rows"].append(2), "a"), ("c", lambda a, b: a, "a", "b")
+    )
+    executor_of().execute(workflow)
+    assert workflow.get_task_result("c") == {"rows": [1]}
+
+
+def test_a_list_that_contains_itself_is_passed_as_it_is(executor_of):
+    endless: list = []
+    endless.append(endless)
+    workflow = workflow_of(("a", lambda: endless), ("b", lambda a: a is endless, "a"))
+    executor_of().execute(workflow)
+    assert workflow.get_task_result("b") is True
 
 
 def test_with_a_store_they_are_refused_with_the_fix(executor_of, store_of):

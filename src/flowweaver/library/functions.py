@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from types import FunctionType
 from typing import Any
 
@@ -32,6 +33,8 @@ CALL = "call"
 
 _OBJECT = b'{"flowweaver.io/object":'  # how a result begins that is an object in memory; its position follows
 _COMPLETED = "Completed"
+_EXACT = frozenset({type(None), bool, int, float})
+_MOST_VALUES = 1_000_000  # more are passed as they are; also where a list contains itself
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict, tuple})  # certainly no awaitable
 
 _UNWANTED = failed(Reason.TERMINATED, "Cancelled", "stopped before its body was started")
@@ -200,22 +203,26 @@ class _Body:
 
     def _completed(self, value: Any) -> Completed:
         objects = self._binding.objects
-        try:
-            encoded = encode_result(value, limit=self._binding.max_result_bytes)
-        except Refused:
-            if objects is None:
-                raise
-            encoded = _OBJECT
         if objects is None:
-            return Completed(encoded)
-        is_object = encoded.startswith(_OBJECT)
+            return Completed(encode_result(value, limit=self._binding.max_result_bytes))
+        encoded = self._copied(value)
         if self._attempt.cancellation.requested:
             pass  # nobody waits for it, and it must not take the place of a newer one
-        elif is_object:
+        elif encoded is None:
             objects[self._position] = value
         else:
             objects.pop(self._position, None)
-        return Completed(object_marker(self._position) if is_object else encoded)
+        return Completed(object_marker(self._position) if encoded is None else encoded)
+
+    def _copied(self, value: Any) -> bytes | None:
+        """The text that comes back as exactly that value; None where there is none, and the value itself is passed."""
+        if not is_exactly_json(value):
+            return None
+        try:
+            encoded = encode_result(value, limit=self._binding.max_result_bytes)
+        except Refused:
+            return None
+        return None if encoded.startswith(_OBJECT) else encoded
 
     def _failed(self, exc: BaseException) -> Failed:
         if self._attempt.cancellation.requested:
@@ -267,6 +274,37 @@ class _Body:
     def _leave(self) -> None:
         if self._key is not None:
             bodies.leave(self._key)
+
+
+def is_exactly_json(value: Any) -> bool:
+    """Whether JSON gives back the very same value: no tuple becomes a list, no subclass its base, no text another."""
+    left = [value]
+    for seen, each in enumerate(left):
+        kind = type(each)
+        if seen > _MOST_VALUES:
+            return False
+        if kind is dict:
+            left += each
+            left += each.values()
+            if not all(type(key) is str for key in each):
+                return False
+        elif kind is list:
+            left += each
+        elif kind is str:
+            if not (each.isascii() or _is_text(each)):
+                return False
+        elif (kind is float and not isfinite(each)) or kind not in _EXACT:
+            return False
+    return True
+
+
+def _is_text(text: str) -> bool:
+    """Whether there is no lone surrogate in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def object_marker(position: int) -> bytes:

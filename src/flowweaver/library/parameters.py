@@ -1,7 +1,8 @@
 """What a task's function is called with: the results of its dependencies, by the names of its parameters.
 
 A parameter gets the result of the dependency of its name, where a hyphen counts as an underscore; `**kwargs` gets all
-results that no other parameter takes. What is asked of the function costs nothing where it takes nothing.
+results that no other parameter takes, under the names of their tasks as they are. What is asked of the function costs
+nothing where it takes nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def arguments(
         elif name not in takes.defaults:
             raise _missing(name, task, missing)
     if takes.everything:
-        keywords.update({name: read(results[source]) for name, source in sources.items()})
+        keywords.update({source: read(results[source]) for source in sources.values()})
     return positional, keywords
 
 
