@@ -202,3 +202,20 @@ def test_an_executor_keeps_nothing_of_what_it_has_executed(executor):
     gc.collect()
 
     assert gone() is None
+
+
+def test_what_goes_wrong_while_a_run_is_opened_is_raised_and_leaves_nothing_behind(executor):
+    class Odd(Workflow):
+        def attach(self, board):
+            if self.is_odd:
+                raise ZeroDivisionError
+            super().attach(board)
+
+    workflow = Odd("odd")
+    workflow.add_task(Task("a", lambda: 1))
+    workflow.is_odd = True
+    with pytest.raises(ZeroDivisionError):
+        executor.execute(workflow)
+    workflow.is_odd = False
+
+    assert executor.execute(workflow).results == {"a": 1}

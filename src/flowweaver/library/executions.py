@@ -104,13 +104,18 @@ class Execution:
 
         def observe(run: RunState, opening: Opening) -> Execution:
             self.opening = opening
-            self.inbox = inbox_of(opening.key)
-            self._runner.bind(opening.key, self._binding)
-            if self._carry is not None:
-                self._carry(opening.key, self.board.objects)
-            self.board.follow(run, partial(self._fetched, self._store, opening.key))
-            self.workflow.attach(self.board)
-            self._tell(opening)
+            try:
+                self.inbox = inbox_of(opening.key)
+                self._runner.bind(opening.key, self._binding)
+                if self._carry is not None:
+                    self._carry(opening.key, self.board.objects)
+                self.board.follow(run, partial(self._fetched, self._store, opening.key))
+                self.workflow.attach(self.board)
+                self._tell(opening)
+            except BaseException:  # it is raised to whoever waits, and nobody else will tell that it is over
+                self._runner.unbind(opening.key)
+                self.over = True
+                raise
             return self
 
         plan, run_id = self._compiled.plan, self.run_id
