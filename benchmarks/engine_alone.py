@@ -17,7 +17,7 @@ from workloads import Graph, Ran, Workload, main
 from flowweaver.core.events import Completed
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import Attempt, RunName
 from flowweaver.stores import SQLiteStore
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from flowweaver.core.events import Completed
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import Attempt, RunName
 from flowweaver.stores import SQLiteStore
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowweaver.engine import Engine, SystemClock
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.policy import Policy
 from flowweaver.ports import Clock, Executor, Store
 from flowweaver.runners import kill_survivors, registry, run_attempt

@@ -21,7 +21,7 @@ from flowweaver.core.events import Completed, Failed, RerunRequested, Shutdown, 
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.errors import CommitUnknown, GraphError, InternalError, StoreUnavailable
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import RunName, RunNotice
 from flowweaver.stores import MemoryStore, SQLiteStore
 from flowweaver.testing.stores_disk import Disk, Effect
@@ -285,7 +285,7 @@ CHILD = """
     from flowweaver.core.events import Completed
     from flowweaver.core.plan import RunPlan, TaskPlan
     from flowweaver.engine import Engine, SystemClock
-    from flowweaver.executors import ThreadedExecutor
+    from flowweaver.executors.threaded import ThreadedExecutor
     from flowweaver.ports import RunName
     from flowweaver.stores import SQLiteStore
 

@@ -12,7 +12,7 @@ from flowweaver.core.phases import RunPhase
 from flowweaver.core.plan import RetryPolicy, RunPlan
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.errors import InternalError, StoreUnavailable, WorkflowRunningError
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import ROWS_AT_ONCE, RunName, RunRequest
 from flowweaver.stores import MemoryStore
 from tests.engine.conftest import task

@@ -7,7 +7,7 @@ import pytest
 
 from flowweaver.core.events import AttemptId, Completed, Failed
 from flowweaver.errors import InternalError
-from flowweaver.executors import SequentialExecutor
+from flowweaver.executors.sequential import SequentialExecutor
 from flowweaver.testing.executors import PATIENCE_SECONDS, Endings, ExecutorContract, WallClock, attempt_of
 
 RUN = attempt_of(1).id.run

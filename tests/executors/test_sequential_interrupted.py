@@ -12,7 +12,7 @@ PROGRAM = """
 import sys, threading, time
 from queue import SimpleQueue
 from flowweaver.core.events import AttemptId, Completed
-from flowweaver.executors import SequentialExecutor
+from flowweaver.executors.sequential import SequentialExecutor
 from flowweaver.testing.executors import WallClock, attempt_of
 
 def run(attempt):

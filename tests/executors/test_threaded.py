@@ -6,7 +6,7 @@ import pytest
 
 from flowweaver.core.events import Completed, Failed
 from flowweaver.errors import InternalError
-from flowweaver.executors import ThreadedExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.testing.executors import PATIENCE_SECONDS, Endings, ExecutorContract, WallClock, attempt_of
 
 

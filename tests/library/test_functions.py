@@ -14,8 +14,9 @@ import pytest
 
 from flowweaver.core.events import AttemptId, Completed, Failed
 from flowweaver.core.plan import RunPlan, TaskPlan
-from flowweaver.executors import SequentialExecutor, ThreadedExecutor
 from flowweaver.executors.event_loop import EventLoopExecutor
+from flowweaver.executors.sequential import SequentialExecutor
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.library.functions import CALL, Binding, FunctionRunner
 from flowweaver.ports import Attempt, Dependency
 from flowweaver.runners import current_task

@@ -119,8 +119,9 @@ def test_a_function_in_c_gets_its_parameters_where_it_says_what_they_are():
 def test_a_name_with_an_underscore_wins_over_one_with_a_hyphen():
     results = {"b-c": 1, "b_c": 2}
     assert called(lambda b_c: b_c, results) == 20
-    assert called(lambda **every: every, results) == {"b-c": 10, "b-c": 20}
-    assert called(lambda **every: every, dict(reversed(results.items()))) == {"b-c": 10, "b-c": 20}
+    assert called(lambda **every: every, results) == {"b-c": 10, "b_c": 20}
+    assert called(lambda **every: every, dict(reversed(results.items()))) == {"b-c": 10, "b_c": 20}
+    assert called(lambda b_c, **rest: (b_c, rest), results) == (20, {"b-c": 10})
 
 
 def test_each_result_is_read_for_each_parameter_that_takes_it_and_no_other_is():

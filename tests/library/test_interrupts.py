@@ -33,7 +33,8 @@ def body(number):
     time.sleep(float(slow))
 
 for number in range(20):
-    workflow.add_task(Task(f"t{{number}}", lambda number=number, **_: body(number)), [f"t{{number - 1}}"] if number else [])
+    before = [f"t{{number - 1}}"] if number else []
+    workflow.add_task(Task(f"t{{number}}", lambda number=number, **_: body(number)), before)
 executor = getattr(flowweaver, kind)(state_store=state)
 try:
     executor.execute(workflow)

@@ -16,3 +16,16 @@ the same code runs in the engine, in a simulator and under a property test.
     apply     changes -> state, once they are committed
     invariants what is true between any two turns
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Where programs of 0.2 looked for the library: it is in `flowweaver` itself, and this keeps working."""
+    if name not in {"InMemoryStateBackend", "StateBackend", "Task", "TaskStatus", "Workflow", "task"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("flowweaver"), name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,9 @@ from flowweaver.errors import InternalError
 from flowweaver.executors.jobs import UNWANTED, Job, failure, tell
 from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import Attempt, Clock
+
+LONGEST_WAIT_SECONDS = 0.2
+"""A signal that arrives right before a thread begins to wait does not wake it: so soon it is noticed all the same."""
 
 _INTERRUPTED = Failed(reason=Reason.INTERRUPTED, message="interrupted in its body", error_type="KeyboardInterrupt")
 
@@ -51,7 +54,10 @@ class Lane:
         self._executor.enter(self)
         try:
             while not (self._stopped and self._items.empty()):
-                item = self._items.get()
+                try:
+                    item = self._items.get(timeout=LONGEST_WAIT_SECONDS)
+                except Empty:
+                    continue
                 if isinstance(item, Job):
                     self._executor.serve(self, item)
                 elif item is not None:
