@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
-from typing import NamedTuple
 
 import pytest
 
@@ -13,35 +11,6 @@ import flowweaver
 from flowweaver import SequentialExecutor, Task, ThreadedExecutor, Workflow
 
 THEN = flowweaver.__version__ == "0.2.2"
-
-
-class Point(NamedTuple):
-    x: int
-    y: int
-
-
-@pytest.mark.parametrize(
-    ("value", "now"),
-    [
-        ((1, 2), [1, 2]),
-        ({"pairs": (1, 2)}, {"pairs": [1, 2]}),
-        (Point(1, 2), [1, 2]),
-        (OrderedDict(b=1), {"b": 1}),
-    ],
-    ids=["a tuple", "a tuple within", "a named tuple", "an ordered dict"],
-)
-def test_what_json_has_another_type_for_gets_it_the_first_time_already(executor_class, value, now):
-    got = []
-    workflow = Workflow("types")
-    workflow.add_task(Task("value", lambda: value))
-    workflow.add_task(Task("got", lambda value: got.append(value)), depends_on=["value"])
-
-    executor_class().execute(workflow)
-
-    expected = value if THEN else now
-    assert got == [expected]
-    assert type(got[0]) is type(expected)
-    assert workflow.get_task_result("value") == expected
 
 
 def test_a_result_is_one_object_for_all_or_a_copy_for_each(executor_class):
@@ -53,17 +22,6 @@ def test_a_result_is_one_object_for_all_or_a_copy_for_each(executor_class):
     executor_class().execute(workflow)
 
     assert workflow.get_task_result("count") == (1 if THEN else 0)
-
-
-def test_a_hyphen_in_the_name_of_a_task_is_an_underscore_in_that_of_a_parameter(executor_class):
-    workflow = Workflow("names")
-    for name in ("load-all", "count rows"):
-        workflow.add_task(Task(name, lambda name=name: len(name)))
-    workflow.add_task(Task("every", lambda **found: found), depends_on=["load-all", "count rows"])
-
-    executor_class().execute(workflow)
-
-    assert workflow.get_task_result("every") == {"load-all" if THEN else "load_all": 8, "count rows": 10}
 
 
 @pytest.mark.parametrize("executor_class", [SequentialExecutor, ThreadedExecutor])

@@ -6,12 +6,19 @@ import asyncio
 import logging
 import sqlite3
 import threading
+from collections import OrderedDict
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 
 from flowweaver import AsyncExecutor, SequentialExecutor, Task, TaskStatus, ThreadedExecutor, Workflow
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 def seven():
@@ -74,6 +81,17 @@ def test_results_go_to_the_parameters_with_the_names_of_the_dependencies(executo
     }
 
 
+def test_every_result_comes_under_the_name_of_its_task(executor_class):
+    workflow = Workflow("names")
+    for name in ("load-all", "count rows", "für"):
+        workflow.add_task(Task(name, lambda name=name: len(name)))
+    workflow.add_task(Task("every", lambda **found: found), depends_on=["load-all", "count rows", "für"])
+
+    executor_class().execute(workflow)
+
+    assert workflow.get_task_result("every") == {"load-all": 8, "count rows": 10, "für": 3}
+
+
 @pytest.mark.parametrize("value", [0, "", [], {}, False, None, 0.0])
 def test_what_is_false_is_handed_on_as_it_is(executor_class, value):
     workflow = Workflow("false")
@@ -90,6 +108,10 @@ def test_what_is_false_is_handed_on_as_it_is(executor_class, value):
 @pytest.mark.parametrize(
     "value",
     [
+        (1, 2),
+        {"pairs": (1, 2)},
+        Point(1, 2),
+        OrderedDict(b=1, a=2),
         {1: "one"},
         {1, 2},
         b"bytes",
@@ -271,13 +293,13 @@ def test_what_belongs_to_a_thread_goes_from_task_to_task_in_the_sequential_execu
     workflow = Workflow("database")
     workflow.add_task(Task("connection", lambda: sqlite3.connect(":memory:")))
     workflow.add_task(
-        Task("rows", lambda connection: connection.execute("SELECT 1").fetchone()[0]), depends_on=["connection"]
+        Task("rows", lambda connection: connection.execute("SELECT 1").fetchall()), depends_on=["connection"]
     )
 
     SequentialExecutor().execute(workflow)
 
     workflow.get_task_result("connection").close()
-    assert workflow.get_task_result("rows") == 1
+    assert workflow.get_task_result("rows") == [(1,)]
 
 
 def test_what_completed_is_not_run_again_by_another_execution(executor_class, body):

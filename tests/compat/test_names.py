@@ -137,6 +137,21 @@ def test_the_page_gets_its_diagrams_from_a_module_of_their_own():
     assert utils.view_mermaid is flowweaver.view_mermaid
 
 
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("core", ["InMemoryStateBackend", "StateBackend", "Task", "TaskStatus", "Workflow", "task"]),
+        ("executors", ["AsyncExecutor", "BaseExecutor", "SequentialExecutor", "ThreadedExecutor"]),
+        ("storage", ["BaseStateStore", "JSONStateStore", "SQLiteStateStore"]),
+    ],
+)
+def test_programs_that_import_from_the_modules_find_the_same_there(module, names):
+    found = {}
+    exec(f"from flowweaver.{module} import {', '.join(names)}", found)
+
+    assert all(found[name] is getattr(flowweaver, name) for name in names)
+
+
 def test_it_says_which_version_it_is_and_that_it_is_typed():
     assert flowweaver.__version__.startswith("0.")
     assert (Path(find_spec("flowweaver").origin).parent / "py.typed").exists()

@@ -139,7 +139,8 @@ def test_a_program_that_is_killed_again_and_again_repeats_no_more_than_was_runni
 def test_a_program_that_is_interrupted_goes_on_and_repeats_nothing(tmp_path, executor, store):
     ended = [start(tmp_path, executor.format(store), seed, "SIGINT") for seed in range(6)]
 
-    assert sum(one.returncode != 0 and "KeyboardInterrupt" in one.stderr for one in ended) >= 2
+    # It may be noticed when everything is done only: then no later start has enough left to be interrupted.
+    assert sum(one.returncode != 0 and "KeyboardInterrupt" in one.stderr for one in ended) >= 1
     assert ended[-1].stdout == f"{expected_sum()}\n", ended[-1].stderr
     ran = Counter((tmp_path / "ran").read_text().split())
     assert len(ran) == 150
