@@ -191,6 +191,20 @@ def test_a_timeout_is_recorded_and_a_retry_waits_for_its_body():
     assert core.run.tasks[0] == replace(waiting, reason="Backoff")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_that_is_taken_up_waits_for_a_body_that_is_still_there(there):
+    waiting = TaskState(
+        phase=TaskPhase.WAITING, attempts=2, reason="AttemptStillRunning", not_before=9.0, started_at=5.0
+    )
+    core = Core(task("a"), states=[waiting], head=UNDER_WAY)
+    core.world.abandoned |= {AttemptId(1, 0, 2)} if there else set()
+    core.do(RunTakenUp(1, "t"), TaskDue(1, 0), now=9.0)
+    if there:
+        assert core.run.tasks == [waiting]
+        core.do(AttemptEnded(AttemptId(1, 0, 2), Completed(), 9.5), TaskDue(1, 0), now=9.5)
+    assert (core.run.tasks[0].phase, core.run.tasks[0].attempts) == (TaskPhase.RUNNING, 3)
+
+
 def test_the_return_of_an_older_body_says_nothing_of_the_newest():
     waiting = TaskState(
         phase=TaskPhase.WAITING, attempts=2, reason="AttemptStillRunning", not_before=9.0, started_at=5.0

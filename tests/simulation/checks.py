@@ -31,7 +31,6 @@ class Checks:
     handed: list[tuple[Attempt, float]]  # what the workers got now, and when
     told: dict[tuple[int, int], object]  # by task, what a listener was told last
     watchers: dict[int, Any]
-    taken_up: set[int]  # runs that were let go by this process, and opened again
 
     def check_retries(self) -> None:
         """A task that waited for its next attempt waits no longer: its delay is over and its body has returned."""
@@ -39,8 +38,7 @@ class Checks:
             for key, position, state in changes.tasks:
                 task = self.model.runs[key].tasks[position]
                 if task.phase == "waiting" and state.phase in {"pending", "running"}:
-                    due = task.due <= self.model.now if task.run.key in self.taken_up else self.model.may_wake(task)
-                    assert due, f"{task.place} is tried again too early"
+                    assert self.model.may_wake(task), f"{task.place} is tried again too early"
                     self.model.put(task, "pending")
 
     def check_starts(self) -> None:
@@ -107,8 +105,8 @@ class Checks:
         still_there = task.reason == "Backoff" and self.model.body_is_there(task)
         reason = "AttemptStillRunning" if still_there else task.reason
         crashes = state.crashes if task.phase == "cancelled" else task.crashes  # of those nobody counts the last one
-        if state.phase == "waiting" and (task.run.key in self.model.away or task.run.key in self.taken_up):
-            reason = state.reason  # of a body that the run has left behind nobody says whether it has returned
+        if state.phase == "waiting" and task.run.key in self.model.away:
+            reason = state.reason  # while nobody looks after the run nobody notes that its body has returned
         found = (state.phase, state.reason, state.attempts, state.failures, state.crashes)
         right = (task.phase, reason, task.attempts, task.failures, crashes)
         assert found == right, f"{task.place} is {found}, should be {right}"

@@ -154,7 +154,6 @@ class Runs(Watched):
             return
         if not new:
             model.comes_back(old, plan)
-            self.taken_up.add(key)
         facts = [] if new else [("taken_up", key, settings)]
         if self.observe(facts, lambda: self.conductor.turn(())):
             self.settle()

@@ -81,7 +81,6 @@ class Watched(Checks):
         self.handed = []
         self.told = {}
         self.watchers = {}
-        self.taken_up = set()
         self.open()
 
     def tell(self, sentence: str) -> None:
@@ -95,7 +94,6 @@ class Watched(Checks):
             self.waiting.clear()
             self.told.clear()
             self.watchers.clear()
-            self.taken_up.clear()
             self.store.trouble = self.trouble
             self.executor = ManualExecutor(self.clock, lambda it: self.handed.append((it, self.clock.monotonic())))
             if self.observe([], self.start, new=True):

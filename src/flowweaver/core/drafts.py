@@ -119,7 +119,8 @@ class RunDraft(RunSteps):
             self._close_attempt(AttemptId(self.run.key, task, state.attempts), "crashed", self.now)
             self._crashed(task, state)
         for task, state in self._in_phase(TaskPhase.WAITING):
-            if state.reason == Reason.ATTEMPT_STILL_RUNNING:  # its body went with the process
+            # Its body went with the process, unless it was this one that let the run go.
+            if state.reason == Reason.ATTEMPT_STILL_RUNNING and not self._body_is_there(task):
                 self._tasks[task] = replace(state, reason=Reason.BACKOFF)
 
     def take_up(self, token: str) -> None:
@@ -214,11 +215,14 @@ class RunDraft(RunSteps):
 
     def _may_start(self, task: int, *, quarantine_free: bool) -> bool:
         """Whether a ready task can start beside what runs now: never beside a body of its own that was given up."""
-        if self._abandoned:
-            last = AttemptId(self.run.key, task, self.task(task).attempts)
-            if last in self._abandoned and last not in self.changes.returned:
-                return False
-        return quarantine_free or not self.is_suspect(task)
+        return not self._body_is_there(task) and (quarantine_free or not self.is_suspect(task))
+
+    def _body_is_there(self, task: int) -> bool:
+        """Whether a body of that task was given up and has not returned."""
+        if not self._abandoned:
+            return False
+        last = AttemptId(self.run.key, task, self.task(task).attempts)
+        return last in self._abandoned and last not in self.changes.returned
 
     def start(self, task: int) -> None:
         """Record the start of that task's next attempt."""
