@@ -414,6 +414,13 @@ def test_a_failed_run_that_is_taken_up_begins_again_with_what_did_not_complete()
     assert core.run.head == RunHead(phase=RunPhase.RUNNING, started_at=5.0, rerun_token="t")
 
 
+def test_a_completed_run_that_is_taken_up_stays_completed():
+    head = RunHead(phase=RunPhase.COMPLETED, started_at=5.0, finished_at=6.0)
+    core = Core(task("a"), states=[DONE], head=head)
+    core.do(RunTakenUp(1, "t"), now=9.0)
+    assert core.run.head == replace(head, rerun_token="t")
+
+
 def test_a_run_that_was_being_stopped_is_taken_up_whole():
     head = replace(UNDER_WAY, shutdown=Shutdown.STOP)
     stopped = TaskState(phase=TaskPhase.CANCELLED, reason="Stopped", finished_at=6.0)

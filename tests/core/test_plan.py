@@ -95,7 +95,7 @@ def test_a_plan_is_read_as_the_first_version_wrote_it():
     assert plan_from_json(data) == RunPlan(name="n", tasks=(expected,))
 
 
-def test_the_digest_says_whether_the_tasks_are_the_same_and_nothing_of_policies():
+def test_the_digest_says_whether_the_tasks_are_the_same_and_what_a_failure_means_and_nothing_of_other_policies():
     a, b, outputs = PLAN.tasks
     assert digest(PLAN) == digest(plan_from_json(json.loads(json.dumps(plan_to_json(PLAN)))))
     same = replace(PLAN, priority=0, tasks=(a, replace(b, retry=RetryPolicy(), timeout_seconds=None), outputs))
@@ -105,6 +105,10 @@ def test_the_digest_says_whether_the_tasks_are_the_same_and_nothing_of_policies(
         (a, replace(b, depends_on=()), outputs),
         (a, replace(b, name="c"), outputs),
         (replace(a, name="a\x00"), b, outputs),
+        (replace(a, allow_failure=True), b, outputs),
+        (a, replace(b, allow_failure=False), outputs),
+        (a, replace(b, trigger_rule=TriggerRule.ALL_COMPLETED), outputs),
+        (replace(a, allow_failure=True), replace(b, allow_failure=False), outputs),
         (b, a, outputs),
         (a, b),
     ):

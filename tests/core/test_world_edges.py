@@ -14,6 +14,7 @@ from flowweaver.core.events import (
     AttemptTimedOut,
     Completed,
     Event,
+    Failed,
     RunAdmitted,
     SettingsRequested,
     Shutdown,
@@ -152,6 +153,22 @@ def test_a_suspect_that_waits_for_its_retry_lets_the_next_one_start():
     do(world, RunAdmitted(1))
     assert started(do(world, AttemptTimedOut(AttemptId(1, 0, 3)))) == [(1, 1)]
     assert world.runs[1].tasks[0].phase is TaskPhase.WAITING
+
+
+def test_a_suspect_that_waits_is_no_longer_the_one_that_runs():
+    world = world_of(1, tasks=1, state=SUSPECT, retry=RetryPolicy(limit=1))
+    do(world, RunAdmitted(1))
+    do(world, AttemptEnded(AttemptId(1, 0, 3), Failed(), 9.0))
+    assert world.runs[1].tasks[0].phase is TaskPhase.WAITING
+    assert world.quarantined is None
+
+
+def test_the_same_task_of_another_run_frees_no_suspect():
+    world = world_of(2, tasks=2, workers=4)
+    world.runs[1].tasks[0] = world.runs[2].tasks[1] = SUSPECT
+    assert sorted(started(do(world, RunAdmitted(1)))) == [(1, 0), (1, 1), (2, 0)]
+    assert started(do(world, ends(world, 2, 0))) == []
+    assert world.quarantined == AttemptId(1, 0, 3)
 
 
 def test_what_comes_too_late_is_dropped():
