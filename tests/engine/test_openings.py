@@ -334,6 +334,64 @@ def test_other_policies_are_no_change_and_hold_from_then_on(bench):
     assert bench.phases()["b"] == "waiting"
 
 
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_whether_a_failure_may_be_is_for_the_plan_to_say_under_which_the_run_ends(bench, before, finished):
+    def plan(allowed):
+        return RunPlan(tasks=(task("a", allow_failure=allowed), task("b")), failure_policy=FailurePolicy.CONTINUE)
+
+    opened(bench, plan(before))
+    bench.end("a", outcome=BROKEN)
+    if finished:
+        bench.end("b")
+        assert bench.head().phase == ("completed" if before else "failed")
+    bench.open(recover=False)
+    bench.take_started()
+    opening = opened(bench, plan(not before))
+    assert (opening.outcome, opening.change) == ("resumed", None)
+    assert bench.take_started() == (["a#1"] if finished else ["a#1", "b#1"])  # what has failed runs again
+    bench.end("a", outcome=BROKEN)
+    if not finished:
+        bench.end("b")
+    assert bench.head(opening.key).phase == ("failed" if before else "completed")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_comes_after_a_failure_is_for_the_plan_to_say_under_which_the_run_goes_on(bench, finished):
+    def plan(rule):
+        tasks = (task("a"), task("b", "a", trigger_rule=rule), task("c", "b"))
+        return RunPlan(tasks=tasks, failure_policy=FailurePolicy.CONTINUE, parallelism=1)
+
+    opened(bench, plan(TriggerRule.ALL_FINISHED))
+    bench.end("a", outcome=BROKEN)
+    if finished:
+        bench.end("b")
+        bench.end("c")
+    bench.open(recover=False)
+    bench.take_started()
+    key = opened(bench, plan(TriggerRule.ALL_COMPLETED)).key
+    assert bench.take_started() == ["a#1"]
+    bench.end("a", outcome=BROKEN)
+    assert bench.phases(key) == {"a": "failed", "b": "skipped", "c": "skipped"}
+    key = opened(bench, plan(TriggerRule.ALL_FINISHED)).key
+    bench.end("a", outcome=BROKEN)
+    bench.end("b")
+    bench.end("c")
+    assert bench.phases(key) == {"a": "failed", "b": "completed", "c": "completed"}
+
+
+def test_where_only_what_a_failure_means_is_another_nothing_that_completed_runs_again(bench):
+    opened(bench, task("a"), task("b", "a"))
+    bench.end("a", outcome=Completed(b'"a"'))
+    bench.end("b", outcome=Completed(b'"b"'))
+    bench.take_started()
+    opening = opened(bench, task("a", allow_failure=True), task("b", "a", trigger_rule=TriggerRule.ALL_FINISHED))
+    assert (opening.outcome, opening.change, bench.take_started()) == ("completed", None, [])
+    assert bench.store.read_results(opening.key, [0, 1]) == {0: b'"a"', 1: b'"b"'}
+    again = opened(bench, task("a"), task("b", "a"), allow_change=False)
+    assert (again.outcome, bench.take_started()) == ("completed", [])
+
+
 def test_a_change_that_is_not_allowed_changes_nothing(bench):
     ended(bench)
     before = bench.store.read_run(1)

@@ -307,6 +307,15 @@ def test_two_reruns_at_once_are_one_and_a_completed_run_takes_note_of_its_own(be
     assert bench.conductor.world.runs == {}
 
 
+def test_a_completed_run_that_a_rerun_looks_at_is_let_go_of_also_when_its_token_is_what_it_was(bench):
+    key = bench.submit(task("a"))
+    bench.end("a")
+    bench.turn(bench.conductor.intake.rerun(RerunRequested(key, "x")))
+    bench.turn(*(bench.conductor.intake.rerun(RerunRequested(key, token)) for token in "yx"))
+    assert (bench.head(key).phase, bench.head(key).rerun_token) == ("completed", "x")
+    assert (bench.conductor.world.runs, bench.conductor.intake.names) == ({}, {})
+
+
 def test_a_rerun_that_comes_while_draining_starts_with_the_next_life(bench):
     key = bench.submit(task("a"))
     bench.end("a", outcome=Failed())

@@ -134,6 +134,10 @@ class Runs(RuleBasedStateMachine):
         place = (run, task)
         self.starts[place] = self.starts.get(place, 0) + 1
         state = self.conductor.world.runs[run]
+        world = self.conductor.world
+        assert world.running <= world.workers, f"{world.running} attempts on {world.workers} workers"
+        failures, retries = state.tasks[task].failures, attempt.task.retry.limit
+        assert failures <= retries, f"{attempt.task.name} failed {failures} times and is tried again"
         assert number == self.starts[place], f"{attempt.task.name}: start {self.starts[place]} is called {number}"
         assert place not in self.completed, f"{attempt.task.name} completed before and starts again"
         assert run not in self.closed, f"{attempt.task.name} starts after a cancel"

@@ -98,10 +98,19 @@ class RunPlan:
 
 
 def digest(plan: RunPlan) -> bytes:
-    """The same for two plans with the same tasks: names, dependencies and versions, in the same order."""
+    """The same for two plans with the same tasks, in the same order, of which the same follows.
+
+    That is names, dependencies and versions; and what a failure of a task means for others and for the run, so that
+    no run is judged partly by one plan and partly by another.
+    """
     tasks = plan.tasks
     columns = [task.name for task in tasks], [task.depends_on for task in tasks], [task.version for task in tasks]
-    return sha256(_encode(columns).encode()).digest()
+    unusual = [
+        (position, task.trigger_rule, task.allow_failure)
+        for position, task in enumerate(tasks)
+        if task.allow_failure or task.trigger_rule is not TriggerRule.ALL_COMPLETED
+    ]
+    return sha256((_encode(columns) + _encode(unusual) if unusual else _encode(columns)).encode()).digest()
 
 
 def plan_to_json(plan: RunPlan) -> dict[str, Any]:

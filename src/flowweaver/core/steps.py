@@ -74,7 +74,8 @@ class RunSteps:
         run, changes = self.run, self.changes
         key = run.key
         changes.tasks.extend(TaskChanged(key, task, state) for task, state in self._tasks.items())
-        if self.head is not run.head and self.head != run.head:
+        # One that is finished, and is what it was after all, is recorded too: so that it is let go of again.
+        if self.head is not run.head and (self.head != run.head or self.head.phase.finished):
             changes.runs.append(RunChanged(key, self.head))
         if self._new_ready:
             changes.ready[key] = self._new_ready
