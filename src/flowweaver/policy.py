@@ -35,6 +35,8 @@ class Policy:
     http_allow: tuple[str, ...] = ()  # CIDRs and host names reachable by `http` beside public addresses
     http_anywhere: bool = False  # True: no address is refused
     default_isolation: Isolation = Isolation.PROCESS
+    whole_environment: bool = False  # True: Python in a process of its own sees all of this process's environment
+    max_result_bytes: int | None = None  # what a Python function may return, as JSON; None: as much as any body
 
     @classmethod
     def permissive(cls) -> Policy:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from flowweaver.library.parameters import MissingParameter, arguments, takes_nothing
+from flowweaver.runners.parameters import MissingParameter, arguments, takes_nothing
 
 RESULTS = {"a": 1, "b-c": 2, "rest": 3}
 

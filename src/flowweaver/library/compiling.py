@@ -18,7 +18,7 @@ from flowweaver.library.functions import CALL
 from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice
 from flowweaver.library.tasks import Task
 from flowweaver.library.workflow import Workflow
-from flowweaver.runners.failures import Refused
+from flowweaver.runners.failures import Refused, class_name
 from flowweaver.runners.results import encode_result
 
 
@@ -85,7 +85,9 @@ def _with_internal(
 def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any]) -> TaskPlan:
     kind, body = (CALL, _NOTHING) if task.plan is None else (task.plan.kind, task.plan.body)
     if kind is CALL and task.isolation is Isolation.PROCESS:
-        kind, body = "python", {"function": importable(task.fn, task.name), "isolation": "Process"}
+        retry_on = [class_name(each) for each in task.retry.on]
+        function = importable(task.fn, task.name)
+        kind, body = "python", {"function": function, "isolation": "Process", "retryOn": retry_on}
     return TaskPlan(
         name=task.name,
         kind=kind,

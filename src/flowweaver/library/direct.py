@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowweaver.core.backoff import delay_seconds
-from flowweaver.library.parameters import arguments
 from flowweaver.library.statuses import TaskStatus
+from flowweaver.runners.parameters import arguments
 
 if TYPE_CHECKING:
     from flowweaver.library.tasks import Task

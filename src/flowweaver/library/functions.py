@@ -21,11 +21,11 @@ from typing import Any
 from flowweaver.core.events import Completed, Failed, Outcome
 from flowweaver.core.phases import Reason
 from flowweaver.library import bodies
-from flowweaver.library.parameters import MissingParameter, arguments, takes_nothing
 from flowweaver.policy import Policy
 from flowweaver.ports import Attempt
 from flowweaver.runners.current import CurrentTask, set_current_task
 from flowweaver.runners.failures import Refused, failed, failure_of, is_interrupt
+from flowweaver.runners.parameters import MissingParameter, arguments, takes_nothing
 from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
 
 CALL = "call"
@@ -66,7 +66,7 @@ class FunctionRunner:
 
     def __init__(self) -> None:
         self._bindings: dict[int, Binding] = {}
-        self._others: Callable[[Attempt], Outcome] | None = None
+        self._others: dict[int, Callable[[Attempt], Outcome]] = {}  # by how large a result may be
 
     def bind(self, run: int, binding: Binding) -> None:
         """Run the attempts of that run by `binding`. Before the first one starts."""
@@ -99,17 +99,21 @@ class FunctionRunner:
         return await body.run_async() if isinstance(body, _Body) else body
 
     def _body(self, attempt: Attempt) -> _Body | Outcome:
-        if attempt.task.kind != CALL:
-            return self._other(attempt)
         binding = self._bindings.get(attempt.id.run)
-        return _UNWANTED if binding is None else _Body(attempt, binding)
+        if binding is None:
+            return _UNWANTED
+        body = _Body(attempt, binding)
+        return body if attempt.task.kind == CALL else body.elsewhere(self._other(binding.max_result_bytes))
 
-    def _other(self, attempt: Attempt) -> Outcome:
-        if self._others is None:
+    def _other(self, max_result_bytes: int) -> Callable[[Attempt], Outcome]:
+        """What runs attempts of other kinds than "call"."""
+        run = self._others.get(max_result_bytes)
+        if run is None:
             from flowweaver.runners import registry, run_attempt
 
-            self._others = run_attempt(registry(Policy.permissive()))
-        return self._others(attempt)
+            policy = replace(Policy.permissive(), whole_environment=True, max_result_bytes=max_result_bytes)
+            run = self._others[max_result_bytes] = run_attempt(registry(policy))
+        return run
 
 
 class _Body:
@@ -159,6 +163,17 @@ class _Body:
             return _UNWANTED
         return await self._await(None, self._binding.context)
 
+    def elsewhere(self, run: Callable[[Attempt], Outcome]) -> Outcome:
+        """The body is no function of this process: `run` knows what to do."""
+        if not self._enter():
+            return _UNWANTED
+        try:
+            return run(self._with_texts())
+        except Refused as exc:
+            return failure_of(exc)
+        finally:
+            self._leave()
+
     async def _await(self, awaitable: Awaitable[Any] | None, context: contextvars.Context) -> Outcome:
         """The rest of the body in this event loop, all of it where there is nothing to await yet."""
         try:
@@ -200,6 +215,22 @@ class _Body:
         if objects is not None and result.startswith(_OBJECT):
             return objects[int(result[len(_OBJECT) : -1])]
         return json.loads(result)
+
+    def _with_texts(self) -> Attempt:
+        """The attempt, given JSON for what is an object in memory; raises `Refused` where that can not be."""
+        attempt, objects = self._attempt, self._binding.objects
+        if not objects:
+            return attempt
+        dependencies = dict(attempt.dependencies)
+        for name, known in attempt.dependencies.items():
+            if known.result is not None and known.result.startswith(_OBJECT):
+                try:
+                    text = encode_result(self._read(known.result), name="it", limit=self._binding.max_result_bytes)
+                except Refused as exc:
+                    what = f"task '{attempt.task.name}' does not run in this process and can not be given the result of"
+                    raise Refused(exc.reason, f"{what} '{name}': {exc}") from None
+                dependencies[name] = known._replace(result=text)
+        return replace(attempt, dependencies=dependencies)
 
     def _completed(self, value: Any) -> Completed:
         objects = self._binding.objects

@@ -22,9 +22,10 @@ from flowweaver.core.events import Failed
 from flowweaver.policy import Policy
 from flowweaver.ports import Cancellation
 from flowweaver.runners.current import CurrentTask, running
-from flowweaver.runners.failures import Refused, failure_of
+from flowweaver.runners.failures import Refused, class_name, failure_of
 from flowweaver.runners.functions import Call, call
 from flowweaver.runners.proc import directory, read_stat
+from flowweaver.runners.results import MAX_RESULT_BYTES
 
 STARTED = struct.Struct("!IQ")  # process number, start time
 LENGTH = struct.Struct("!Q")
@@ -38,8 +39,7 @@ MAX_TRACEBACK = 16_384
 def pack(header: dict[str, Any], blobs: list[bytes]) -> bytes:
     """Work for a child: JSON, then bytes as they are (results of other tasks, which nobody may want)."""
     head = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
-    body = b"".join(blobs)
-    return LENGTH.pack(len(head)) + head + body
+    return b"".join([LENGTH.pack(len(head)), head, *blobs])
 
 
 def unpack(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
@@ -66,6 +66,9 @@ def run_python(sock: socket.socket) -> None:
     """Call the function that the engine asks for and send its outcome."""
     header, blobs = unpack(sock)
     sys.path[:] = header["path"]
+    if header["environment"] is not None:
+        os.environ.clear()
+        os.environ.update(header["environment"])
     with contextlib.suppress(OSError):  # it may have been removed
         os.chdir(header["directory"])
     os.dup2(2, 1)  # what a body prints must not stand between what the command prints
@@ -92,6 +95,9 @@ def warm_up() -> None:
             "results": ["value"] if body["source"] else [],
             "missing": {},
             "functions": ["json"],
+            "environment": None,
+            "limit": MAX_RESULT_BYTES,
+            "retryOn": None,
             "task": "",
             "attempt": 0,
             "key": "",
@@ -112,8 +118,9 @@ def _outcome(header: dict[str, Any], blobs: list[bytes]) -> bytes:
         arguments=header["arguments"],
         results=dict(zip(header["results"], blobs, strict=True)),
         missing=header["missing"],
-        policy=Policy(functions=tuple(header["functions"])),
+        policy=Policy(functions=tuple(header["functions"]), max_result_bytes=header["limit"]),
         unique="task",
+        task="" if header["retryOn"] is None else header["task"],
     )
     cancellation = Cancellation()
     task = CurrentTask(
@@ -126,10 +133,10 @@ def _outcome(header: dict[str, Any], blobs: list[bytes]) -> bytes:
         with running(task):
             return COMPLETED + call(wanted, cancellation)
     except BaseException as exc:  # noqa: BLE001 - whatever it is, it is this attempt's failure
-        return FAILED + _failure(exc)
+        return FAILED + _failure(exc, header["retryOn"])
 
 
-def _failure(exc: BaseException) -> bytes:
+def _failure(exc: BaseException, retry_on: list[str] | None) -> bytes:
     failure = failure_of(exc)
     trace = "" if isinstance(exc, Refused) else "".join(traceback.format_exception(exc))[-MAX_TRACEBACK:]
     return json.dumps(
@@ -137,10 +144,15 @@ def _failure(exc: BaseException) -> bytes:
             "reason": failure.reason,
             "message": failure.message,
             "type": failure.error_type,
-            "retryable": failure.retryable,
+            "retryable": failure.retryable and (retry_on is None or _is_one_of(exc, retry_on)),
             "traceback": trace,
         }
     ).encode()
+
+
+def _is_one_of(exc: BaseException, names: list[str]) -> bool:
+    """Whether it is of a class with one of these names, or of one below it."""
+    return any(class_name(each) in names for each in type(exc).__mro__)
 
 
 def read_failure(answer: bytes) -> tuple[Failed, str]:

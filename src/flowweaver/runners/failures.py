@@ -37,6 +37,11 @@ def failure_of(exc: BaseException) -> Failed:
     return failed(Reason.TASK_FAILED, type(exc).__name__, _text_of(exc))
 
 
+def class_name(kind: type[BaseException]) -> str:
+    """How a class of errors is called from one process to another."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def is_interrupt(exc: BaseException) -> bool:
     """Whether it is Ctrl-C, which concerns the program: anywhere but on the main thread a body has raised it itself."""
     return isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

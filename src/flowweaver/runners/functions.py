@@ -23,7 +23,8 @@ from flowweaver.core.phases import Reason
 from flowweaver.policy import Policy
 from flowweaver.ports import Cancellation
 from flowweaver.runners.failures import Refused
-from flowweaver.runners.results import encode_result
+from flowweaver.runners.parameters import MissingParameter, arguments
+from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
 
 COMPLETED = "Completed"
 MAIN = "main"
@@ -40,16 +41,22 @@ class Call:
     missing: Mapping[str, str] = field(default_factory=dict)  # the phases of those that did not
     policy: Policy
     unique: str = ""  # makes the name of the module that `source` becomes
+    task: str = ""  # the name of a task that was written in Python: its parameters are filled as they are in a thread
 
 
 def call(wanted: Call, cancellation: Cancellation) -> bytes:
     """Call the function here and give its encoded result. Raises `Refused`, and whatever the body raises."""
     with _callable(wanted) as function:
-        keywords = _keywords(function, wanted)
-        result = function(**keywords)
+        positional, keywords = _arguments(function, wanted)
+        result = function(*positional, **keywords)
         if inspect.isawaitable(result):
             result = awaited(result, cancellation)
-        return encode_result(result)
+        return encode_result(result, limit=result_limit(wanted.policy))
+
+
+def result_limit(policy: Policy) -> int:
+    """How many bytes the result of a Python function may have as JSON."""
+    return MAX_RESULT_BYTES if policy.max_result_bytes is None else policy.max_result_bytes
 
 
 # ------------------------------------------------------------------------------------------------------ finding it
@@ -126,6 +133,15 @@ def _module(name: str, function: str) -> types.ModuleType:
 
 
 # --------------------------------------------------------------------------------------------------- its parameters
+
+
+def _arguments(function: Callable[..., Any], wanted: Call) -> tuple[list[Any], dict[str, Any]]:
+    if not wanted.task:
+        return [], _keywords(function, wanted)
+    try:
+        return arguments(function, wanted.task, wanted.results, wanted.missing, json.loads)
+    except MissingParameter as exc:
+        raise Refused(Reason.TASK_FAILED, str(exc), error_type="TypeError") from None
 
 
 def _keywords(function: Callable[..., Any], wanted: Call) -> dict[str, Any]:

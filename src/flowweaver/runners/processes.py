@@ -28,6 +28,7 @@ from flowweaver.runners.failures import Refused
 
 _tokens = itertools.count(1)
 _PART = 65_536
+_LARGE_PART = 1 << 20  # room is made for as much at each reading, however little comes
 _BOOT = """\
 import sys
 sys.path[:] = {path!r}
@@ -114,6 +115,11 @@ class Exit:
     code: int  # as a shell has it in `$?`, but -N where signal N ended it
     lost: bool = False  # the launcher died, so that nobody knows
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was SIGKILL, which the system sends too."""
+        return self.code == -signal.SIGKILL and not self.lost
+
     def __str__(self) -> str:
         if self.lost:
             return "was lost together with the process that had started it"
@@ -192,7 +198,7 @@ class Child:
     def _exactly(self, size: int) -> bytes:
         received = bytearray()
         while len(received) < size:
-            part = self._receive(size - len(received))
+            part = self._receive(min(size - len(received), _LARGE_PART))
             if not part:
                 return b""
             received += part

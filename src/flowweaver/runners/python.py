@@ -18,17 +18,19 @@ from flowweaver.policy import Isolation, Policy, UnsafeBody
 from flowweaver.ports import Attempt
 from flowweaver.runners import bodies
 from flowweaver.runners.current import CurrentTask, running
+from flowweaver.runners.environment import whole_environment
 from flowweaver.runners.failures import Refused, failed, failure_of, is_interrupt
 from flowweaver.runners.fields import bad_field, rendered
-from flowweaver.runners.functions import COMPLETED, Call, call, check_function
+from flowweaver.runners.functions import COMPLETED, Call, call, check_function, result_limit
 from flowweaver.runners.launcher import PYTHON
 from flowweaver.runners.proc import directory
 from flowweaver.runners.processes import Child
-from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
+from flowweaver.runners.results import encode_result
 
 log = logging.getLogger(__name__)
 
-_MAX_ANSWER = MAX_RESULT_BYTES + 1 + 65_536  # a failure with its traceback is far below
+_MORE = 1 + 65_536  # bytes of an answer beside a result; a failure with its traceback is far below
+_EVERY_ERROR = {"builtins.Exception", "builtins.BaseException"}
 
 
 def run_python(attempt: Attempt, policy: Policy) -> Outcome:
@@ -60,8 +62,9 @@ def _call_in_process(attempt: Attempt, wanted: Call) -> Outcome:
         work = _work(attempt, wanted)
         with Child(attempt, PYTHON) as child:
             child.send(work)
-            answer = child.answer(limit=_MAX_ANSWER)
-            return _outcome(attempt, child, answer)
+            limit = result_limit(wanted.policy)
+            answer = child.answer(limit=limit + _MORE)
+            return _outcome(attempt, child, answer, limit)
     except Refused as exc:
         return failure_of(exc)
 
@@ -75,6 +78,9 @@ def _work(attempt: Attempt, wanted: Call) -> bytes:
             "results": list(wanted.results),
             "missing": wanted.missing,
             "functions": wanted.policy.functions,
+            "environment": whole_environment() if wanted.policy.whole_environment else None,
+            "limit": result_limit(wanted.policy),
+            "retryOn": attempt.task.body.get("retryOn"),
             "task": attempt.task.name,
             "attempt": attempt.id.number,
             "key": attempt.idempotency_key,
@@ -85,22 +91,30 @@ def _work(attempt: Attempt, wanted: Call) -> bytes:
     )
 
 
-def _outcome(attempt: Attempt, child: Child, answer: bytes | None) -> Outcome:
+def _outcome(attempt: Attempt, child: Child, answer: bytes | None, limit: int) -> Outcome:
     """What the child said, as far as it is what a child may say; else how it ended."""
     if answer is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-            return _read_answer(attempt, answer)
-        return failed(Reason.TASK_FAILED, "ProcessDied", "the process of this task sent something that is no answer")
+            return _read_answer(attempt, answer, limit)
+        return _died(attempt, "the process of this task sent something that is no answer")
     if attempt.cancellation.requested:
         return cancelled(child)
-    return failed(Reason.TASK_FAILED, "ProcessDied", f"the process of this task {child.exit} without an answer")
+    hint = "; that is what happens where memory runs out" if child.exit is not None and child.exit.killed else ""
+    return _died(attempt, f"the process of this task {child.exit} without an answer{hint}")
 
 
-def _read_answer(attempt: Attempt, answer: bytes) -> Outcome:
+def _died(attempt: Attempt, message: str) -> Outcome:
+    """An end without an exception: another attempt is made where every one is worth that."""
+    retry_on = attempt.task.body.get("retryOn")
+    again = retry_on is None or not _EVERY_ERROR.isdisjoint(retry_on)
+    return failed(Reason.TASK_FAILED, "ProcessDied", message, retryable=again)
+
+
+def _read_answer(attempt: Attempt, answer: bytes, limit: int) -> Outcome:
     kind, content = answer[:1], answer[1:]
     if kind == bodies.COMPLETED:
         # Code of the task may have written to the socket: nothing but what this process would write reaches the store.
-        return Completed(encode_result(json.loads(content)))
+        return Completed(encode_result(json.loads(content), limit=limit))
     if kind != bodies.FAILED:
         raise ValueError(kind)
     failure, trace = bodies.read_failure(content)
