@@ -300,7 +300,7 @@ def test_an_interruption_is_no_crash_however_often_it_comes(program):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_signals_at_any_moment_under_load_lose_nothing(program, kind, number):
     moments = random.Random(f"{kind} {number}")
-    nightly = program(executor=kind, tasks=150, seconds=0.01, width=25)
+    nightly = program(executor=kind, tasks=150, seconds=0.01, width=25, runner={"resume_failed": True})
     rounds = killed = 0
     while not nightly.has_completed():  # the signal may come when it has, and before the process has ended
         rounds += 1
@@ -319,6 +319,9 @@ def test_signals_at_any_moment_under_load_lose_nothing(program, kind, number):
             continue
         assert "Traceback" not in said
         killed += status == -signal.SIGKILL
+        if number is signal.SIGKILL and status == 1:
+            assert "the process died in 3 starts of this task" in said  # it looks guilty, and is tried once more
+            continue
         assert status in {0, 128 + number, -number}
 
     begun, ended = nightly.lines("begin"), nightly.lines("end")
