@@ -132,3 +132,22 @@ def test_a_callback_sees_what_it_is_told_of(executor):
     workflow.add_listener(lambda event: seen.append((event.status, task.result)) if event.status is COMPLETED else None)
     executor.execute(workflow)
     assert seen == [(COMPLETED, {"x": 1})]
+
+
+def test_a_callback_may_execute_another_workflow_on_the_same_executor(executor):
+    seen = []
+
+    def execute_another(event):
+        if event.task is not None and event.status is COMPLETED:
+            inner = Workflow(f"inner-{event.task}")
+            inner.add_task(Task("a", lambda: event.task))
+            inner.add_task(Task("b", lambda a: a * 2), ["a"])
+            executor.execute(inner)
+            seen.append(inner.get_task_result("b"))
+
+    workflow = Workflow("w")
+    workflow.add_listener(execute_another)
+    for name in ("x", "y", "z"):
+        workflow.add_task(Task(name, lambda: None))
+    executor.execute(workflow)
+    assert sorted(seen) == ["xx", "yy", "zz"]

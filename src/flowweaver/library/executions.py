@@ -83,6 +83,7 @@ class Execution:
         self._wants_notices = self._callbacks.any or bool(self._watchers)
         self._engine = session.engine
         self._stopped = False
+        self._session = session
         self._runner = session.runner
         self._store = session.store
         self._carry = getattr(session.store, "carry", None)  # a store of the program's own gets objects as they are
@@ -193,7 +194,15 @@ class Execution:
         for watcher in self._watchers:
             watcher(notices)
         if self._callbacks.any:
-            self.inbox.post(lambda: self._callbacks.deliver(notices))
+            self.inbox.post(lambda: self._deliver(notices))
+
+    def _deliver(self, notices: Sequence[Notice]) -> None:
+        # A callback may execute another workflow here: this one's next body must not be what that one waits for.
+        token = within.set(self._session)
+        try:
+            self._callbacks.deliver(notices)
+        finally:
+            within.reset(token)
 
     def ended(self, run: RunState) -> None:
         """See `ports.RunObserver`."""

@@ -5,12 +5,14 @@ So an executor is just a value until it is used, and leaves no thread, no lock a
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.library.functions import FunctionRunner
@@ -64,6 +66,7 @@ class Sessions:
         self._users = 0
         self._session: Session | None = None
         self._closing = ExitStack()
+        _all.add(self)
 
     @contextmanager
     def use(self) -> Iterator[Session]:
@@ -86,10 +89,17 @@ class Sessions:
         """Use it no more; what nobody uses is closed before this returns."""
         with self._guard:
             self._users -= 1
-            if not self._users:
+            if not self._users and self._session is not None:
                 self._session = None
                 closing, self._closing = self._closing, ExitStack()
                 closing.close()
+
+    def forget(self) -> None:
+        """Have no session any more, and close nothing: it is another process's."""
+        self._guard = threading.Lock()  # a thread that is not here may have had it
+        self._users = 0
+        self._session = None
+        self._closing = ExitStack()
 
     def _opened(self) -> Session:
         clock = SystemClock()
@@ -107,3 +117,15 @@ class Sessions:
             stack.callback(engine.stop)
             self._closing = stack.pop_all()
             return Session(engine, store, runner, port)
+
+
+_all: WeakSet[Sessions] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # The threads of the parent's engines are not here: whoever executes in the child opens an engine of its own.
+    for sessions in list(_all):
+        sessions.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
