@@ -24,10 +24,10 @@ def holds(old, plan, name):
 
 
 def same_tasks(old, plan):
-    """Whether both have the same tasks, in the same order."""
-    return [(t.plan.name, t.plan.depends_on, t.plan.version) for t in old.tasks] == [
-        (t.name, t.depends_on, t.version) for t in plan.tasks
-    ]
+    """Whether both have the same tasks, in the same order, and the same follows from a failure of one."""
+    fields = ("name", "depends_on", "version", "trigger_rule", "allow_failure")
+    plans = [task.plan for task in old.tasks], plan.tasks
+    return len({tuple(tuple(getattr(task, name) for name in fields) for task in tasks) for tasks in plans}) == 1
 
 
 def is_changed(old, plan):
