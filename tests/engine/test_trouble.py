@@ -316,6 +316,14 @@ def test_a_completed_run_that_a_rerun_looks_at_is_let_go_of_also_when_its_token_
     assert (bench.conductor.world.runs, bench.conductor.intake.names) == ({}, {})
 
 
+def test_a_rerun_takes_in_no_run_that_is_left_alone():
+    bench = Bench()
+    key = bench.submit(task("a"))
+    bench.open(recover=False)
+    assert bench.conductor.intake.rerun(RerunRequested(key, "again")) is None
+    assert (bench.conductor.world.runs, bench.phases(key)) == ({}, {"a": "running"})
+
+
 def test_a_rerun_that_comes_while_draining_starts_with_the_next_life(bench):
     key = bench.submit(task("a"))
     bench.end("a", outcome=Failed())

@@ -92,14 +92,17 @@ class Intake:
             self._events.append(RunAdmitted(run.key, recovered=True))
 
     def rerun(self, request: RerunRequested) -> Event | None:
-        """Have the run of a request in the world; gives the request to be decided, None where there is no such run."""
+        """Have the run of a request in the world; gives the request to be decided, None where it would change nothing.
+
+        One that is not finished is left alone: it was let go of, or left by a process that is gone.
+        """
         if request.run in self._world.runs or request.run in self.submissions:
             return request
         try:
             stored = self._store.ask(lambda: self._store.store.read_run(request.run))
         except KeyError:
             return None
-        if stored.head.rerun_token == request.token:
+        if not stored.head.phase.finished or stored.head.rerun_token == request.token:
             return None
         self._take_in(self._state(stored), whole=True)
         return request
