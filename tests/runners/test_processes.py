@@ -5,9 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
+from flowweaver.policy import Policy
+from flowweaver.runners import registry, run_attempt
+from flowweaver.runners.environment import MARK
 from flowweaver.runners.proc import read_stat
 from flowweaver.runners.processes import LAUNCHER
 from tests.runners.attempts import (
@@ -211,6 +215,32 @@ def test_a_process_sees_no_descriptor_of_the_engine_but_its_own_socket(tmp_path)
             each.outcome()
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_policy_says_whether_a_process_has_the_whole_environment(monkeypatch, whole):
+    monkeypatch.setenv("DATABASE_URL", "secret")
+    policy = replace(Policy.permissive(), whole_environment=whole)
+    attempt = python("import os\ndef main():\n    return dict(os.environ)")
+    seen = result_of(run_attempt(registry(policy))(attempt))
+    assert (seen.get("DATABASE_URL") == "secret") is whole
+    assert ("PYTEST_CURRENT_TEST" in seen) is whole
+    assert seen[MARK] == "1"
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.permissive()])
+def test_the_operator_and_the_command_keep_their_environment_to_themselves(policy):
+    assert not policy.whole_environment
+
+
+def test_the_policy_says_how_large_a_result_may_be():
+    def run_with(limit):
+        policy = replace(Policy.permissive(), max_result_bytes=limit)
+        return run_attempt(registry(policy))(python("def main():\n    return 'x' * 2_000_000"))
+
+    assert len(result_of(run_with(2_000_002))) == 2_000_000
+    for limit in (2_000_001, None):
+        assert failure_of(run_with(limit)).reason == "ResultTooLarge"
+
+
 def test_a_process_has_a_clean_environment(monkeypatch):
     monkeypatch.setenv("FLOWWEAVER_STATE", "/secret")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
@@ -257,8 +287,8 @@ def test_a_launcher_that_is_killed_loses_its_attempts_and_is_replaced(sleeping):
     failure = failure_of(running.outcome())
     assert failure.error_type == "ProcessDied"
     assert "lost" in failure.message
-    eventually(lambda: not is_alive(child))
-    os.kill(grandchild, signal.SIGKILL)  # only a restart looks for those: see test_survivors
+    assert not is_alive(child)
+    assert not is_alive(grandchild)
     assert result_of(run(python("def main():\n    return 1"))) == 1
 
 
@@ -276,8 +306,7 @@ def test_a_fork_that_keeps_the_socket_of_a_lost_attempt_holds_nobody_up(tmp_path
     fork = eventually(lambda: number_in(tmp_path / "fork"))
     os.kill(LAUNCHER._process.pid, signal.SIGKILL)
     assert "lost" in failure_of(running.outcome()).message
-    assert is_alive(fork)
-    os.kill(fork, signal.SIGKILL)
+    assert not is_alive(fork)
 
 
 def test_a_process_starts_without_anything_heavy_and_without_anything_of_the_engine():

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from flowweaver.core.phases import Reason
-from flowweaver.ports import Attempt
+from flowweaver.ports import Attempt, ChildProcess
 from flowweaver.runners import bodies, launcher
 from flowweaver.runners.environment import clean_environment
 from flowweaver.runners.failures import Refused
+from flowweaver.runners.survivors import end_sessions
 
 _tokens = itertools.count(1)
 _PART = 65_536
@@ -150,8 +151,10 @@ class Child:
         started = self._exactly(bodies.STARTED.size)
         if not started:
             self._no_start()
+        pid, started_at = bodies.STARTED.unpack(started)
+        self._process = ChildProcess(attempt.id, pid, started_at)
         try:
-            attempt.on_process(*bodies.STARTED.unpack(started))
+            attempt.on_process(pid, started_at)
         except BaseException:
             self.close()
             raise
@@ -186,6 +189,8 @@ class Child:
         while part := self._receive(_PART):
             said = said or part
         self.exit = self._read_status()
+        if self.exit.lost:  # it died with the launcher, which would have ended what it had started
+            end_sessions([self._process])
         return said
 
     def close(self) -> None:
