@@ -77,6 +77,8 @@ class Judge:
 
     def _loaded_anew(self, mutant: Mutant) -> bool:
         sys.meta_path.insert(0, _Changed(mutant.module, self._code(mutant)))
+        if not _plays(range(FIRST)):  # sooner known than all tests are collected
+            return False
         return _Session(lambda run: run(mutant)).verdicts()
 
     def _each(self, mutants: Sequence[Mutant], survives: Callable[[Mutant], bool]) -> dict[Mutant, str]:
@@ -124,6 +126,19 @@ def _forked(survives: Callable[[], bool]) -> int:
         os._exit(status)
 
 
+def _plays(seeds: range) -> bool:
+    logging.disable()
+    try:
+        history = importlib.import_module("tests.simulation.history").History
+        for seed in seeds:
+            history(seed).play()
+    except Exception:  # noqa: BLE001 - a mutant may raise whatever it likes
+        return False
+    finally:
+        logging.disable(logging.NOTSET)
+    return True
+
+
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Loads other code in place of a module's own."""
 
@@ -156,19 +171,7 @@ class _Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        history = importlib.import_module("tests.simulation.history").History
         session.items.sort(key=lambda item: item.path.name in SLOW)
-
-        def plays(seeds: range) -> bool:
-            logging.disable()
-            try:
-                for seed in seeds:
-                    history(seed).play()
-            except Exception:  # noqa: BLE001 - a mutant may raise whatever it likes
-                return False
-            finally:
-                logging.disable(logging.NOTSET)
-            return True
 
         def passes(mutant: Mutant | None) -> bool:
             graphs = mutant is None or mutant.module.endswith(GRAPHS)
@@ -179,7 +182,7 @@ class _Session:
             return True
 
         def survives(mutant: Mutant | None) -> bool:
-            return plays(range(FIRST)) and passes(mutant) and plays(range(FIRST, HISTORIES))
+            return _plays(range(FIRST)) and passes(mutant) and _plays(range(FIRST, HISTORIES))
 
         self._answer = self._use(survives)
         return True
