@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from flowweaver.core.events import Completed, Failed, Shutdown, ShutdownRequested
+from flowweaver.core.events import Completed, Failed, InterruptRequested, Shutdown, ShutdownRequested
 from flowweaver.core.graph import Graph
 from flowweaver.core.invariants import violations
 from flowweaver.core.phases import TaskPhase
@@ -192,6 +192,23 @@ def test_a_crash_while_a_run_was_ending_early_does_not_end_it_when_it_is_opened_
     bench.end("a", "b")
     bench.end("c")
     assert bench.head().phase == "completed"
+
+
+def test_an_engine_that_ends_while_a_run_is_opened_gives_up_no_attempt_of_the_process_before(bench):
+    opened(bench, task("a"))
+    bench.open(recover=False)
+    wish = asked(bench, task("a"))
+    bench.conductor.intake.take([wish])
+    bench.turn(InterruptRequested())
+    assert (wish.answer.result(0).outcome, bench.executor.abandoned) == ("resumed", {})
+    assert (bench.phases()["a"], bench.states()["a"].crashes) == ("pending", 1)
+
+
+def test_a_run_that_is_to_end_as_soon_as_it_is_opened_ends(bench):
+    ended(bench)
+    bench.conductor.intake.take([asked(bench, task("a"), task("b", "a"))])
+    bench.turn(ShutdownRequested(1, Shutdown.STOP))
+    assert (bench.head().phase, bench.take_started()) == ("cancelled", [])
 
 
 def test_the_timeout_of_a_run_counts_anew_when_it_is_gone_on_with(bench):

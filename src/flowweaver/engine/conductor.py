@@ -154,8 +154,10 @@ class Conductor:
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        events = [event for event in arrived if not self.intake.submissions.keep(event)]
-        events += self.intake.take_events()
+        asked = [event for event in arrived if not self.intake.submissions.keep(event)]
+        # First come the runs that are new here: what is asked of them is asked of what is left of them.
+        events = self.intake.take_events()
+        events += asked
         events += self._timeouts.take_due(self._clock.monotonic())
         events += self._due.take_due(now)
         if not events and not processes:
