@@ -99,7 +99,7 @@ def test_deleting_a_run_does_not_look_at_the_others(count, open_store):
 
 
 def test_runs_are_listed_page_by_page(count, open_store, monkeypatch):
-    monkeypatch.setattr("flowweaver.stores.sqlite.PAGE_OF_RUNS", 2)
+    monkeypatch.setattr("flowweaver.stores.sqlite_reading.PAGE_OF_RUNS", 2)
     store = open_store()
     runs = [store.create_run(RunName(f"w{number}"), plan_of("a"), RunHead()) for number in range(5)]
     assert [run for run, _, _ in store.list_runs()] == runs

@@ -6,30 +6,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import apsw
 
 from flowweaver.core.changes import Changes
-from flowweaver.core.plan import RunPlan, digest
+from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName, StoredRun, StorePosition
+from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers, require_sqlite
 from flowweaver.stores.creation import create, names_of
-from flowweaver.stores.filesystems import refuse_network
+from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.locks import StoreLock
+from flowweaver.stores.sqlite_reading import SQLiteReading
 from flowweaver.stores.statements import statements
-from flowweaver.stores.texts import storable, storable_changes, storable_name
+from flowweaver.stores.texts import storable, storable_changes
 from flowweaver.stores.writer import Writer
 
-PAGE_OF_RUNS = 500  # heads that `list_runs` reads at once
 
-
-class SQLiteStore:
+class SQLiteStore(SQLiteReading):
     """`ports.Store` in a file. Beside it stand `…-wal`, `…-shm` and `….lock`, which belong to it."""
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock, vfs: str | None = None) -> None:
@@ -39,7 +37,7 @@ class SQLiteStore:
         `StoreTooNew`, `StoreCorrupt`, `StoreUnavailable`, or `StoreError` where it can not be used at all.
         """
         require_sqlite(apsw.sqlite_lib_version())
-        self.path = _checked(Path(path))
+        self.path = checked_path(Path(path))
         self._sql = statements()
         self._names: dict[int, tuple[str, ...]] = {}  # of the tasks of runs whose rows are not all there yet
         self._lock = StoreLock(self.path, now=clock.now())
@@ -60,7 +58,7 @@ class SQLiteStore:
 
     def create_runs(self, runs: Sequence[NewRun]) -> list[int]:
         """See `ports.Store`. Raises `InternalError` where one of them is there already."""
-        self._check_owner()
+        self._check()
         keys = self._writer.transact(lambda cursor: [create(cursor, self._sql, run) for run in runs])
         for key, run in zip(keys, runs, strict=True):
             if len(run.plan.tasks) > ROWS_AT_ONCE:
@@ -69,7 +67,7 @@ class SQLiteStore:
 
     def create_tasks(self, run: int, first: int, names: Sequence[str]) -> None:
         """See `ports.Store`."""
-        self._check_owner()
+        self._check()
         bounds = rows.task_key(run, first), rows.task_key(run, first + len(names))
         # After a restart they mostly are there, and then nothing has to be written and synced.
         if self._rows("count_tasks", bounds)[0][0] < len(names):
@@ -80,7 +78,7 @@ class SQLiteStore:
 
     def commit(self, changes: Changes, processes: Sequence[ChildProcess] = ()) -> None:
         """See `ports.Store`."""
-        self._check_owner()
+        self._check()
         try:
             self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
         except UnicodeEncodeError:
@@ -89,7 +87,7 @@ class SQLiteStore:
 
     def delete_run(self, run: int) -> None:
         """See `ports.Store`."""
-        self._check_owner()
+        self._check()
         self._writer.transact(lambda cursor: cursor.execute(self._sql["delete_run"], (run,)))
         self._names.pop(run, None)
 
@@ -141,105 +139,16 @@ class SQLiteStore:
         except IndexError:
             raise InternalError(f"run {run} has {len(names)} tasks in its plan, and no task {task}") from None
 
-    # -------------------------------------------------------------------------------------------------------- reading
-
-    def position(self) -> StorePosition:
-        """See `ports.Store`."""
-        return StorePosition(*self._rows("read_position")[0])
-
-    def find_run(self, name: RunName) -> StoredRun | None:
-        """See `ports.Store`."""
-        found = self._rows("find_run", tuple(storable_name(name)))
-        return self._read_run(found[0][0]) if found else None
-
-    def find_newest(self, workflow: str, run_id: str, plan: RunPlan | None = None) -> StoredRun | None:
-        """See `ports.Store`."""
-        name = storable_name(RunName(workflow, run_id))
-        found = self._rows("find_newest", (name.workflow, name.run_id))
-        return self._read_run(found[0][0], plan) if found else None
-
-    def task_named(self, name: str) -> tuple[int, int] | None:
-        """See `ports.Store`."""
-        found = self._rows("task_named", (storable(name),))
-        return rows.task_of(found[0][0]) if found else None
-
-    def read_run(self, run: int) -> StoredRun:
-        """See `ports.Store`."""
-        stored = self._read_run(run)
-        if stored is None:
-            raise KeyError(run)
-        return stored
-
-    def unfinished_runs(self) -> Iterator[StoredRun]:
-        """See `ports.Store`. Each run is read when it is asked for."""
-        for (run,) in self._rows("unfinished_runs"):
-            stored = self._read_run(run)
-            if stored and not stored.head.phase.finished:
-                yield stored
-
-    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
-        """See `ports.Store`."""
-        after = 0
-        while page := self._rows("list_heads", (after, PAGE_OF_RUNS)):
-            for row in page:
-                after, name, head = rows.head_of(row)
-                yield after, name, head
-
-    def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
-        """See `ports.Store`."""
-        self._check_owner()
-        with self._readers.snapshot() as connection:
-            found = connection.executemany(self._sql["read_result"], [(rows.task_key(run, task),) for task in tasks])
-            return {rows.task_of(key)[1]: result for key, result in found}
-
-    def read_processes(self) -> list[ChildProcess]:
-        """See `ports.Store`."""
-        return [
-            ChildProcess(attempt=rows.attempt_of(task, number), pid=pid, started=started)
-            for task, number, pid, started in self._rows("read_processes")
-        ]
-
-    def _read_run(self, run: int, expected: RunPlan | None = None) -> StoredRun | None:
-        """That run; where its plan has the tasks of `expected`, with that in its place."""
-        self._check_owner()
-        same = None if expected is None else digest(expected)
-        with self._readers.snapshot() as connection:
-            heads = connection.execute(self._sql["read_head"], (run,)).fetchall()
-            if not heads:
-                return None
-            plans: list[Any] = connection.execute(self._sql["read_plan_unless"], (same or b"", run)).fetchall()
-            bounds = rows.task_key(run, 0), rows.task_key(run + 1, 0)
-            tasks = connection.execute(self._sql["read_tasks"], bounds).fetchall()
-        key, name, head = rows.head_of(heads[0])
-        plan = (
-            expected
-            if expected and plans and plans[0][0] is None
-            else rows.plan_of(run, plans[0][0] if plans else None)
-        )
-        if expected and plan is not expected and digest(plan) == same:  # written by a version that made no digests
-            plan = expected
-        return StoredRun(key=key, name=name, plan=plan, head=head, tasks=rows.tasks_of(tasks, len(plan.tasks)))
-
-    def _plan(self, run: int) -> RunPlan:
-        found = self._rows("read_plan", (run,))
-        if not found:
-            raise InternalError(f"there is no run {run}")
-        return rows.plan_of(run, found[0][0])
-
-    def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        self._check_owner()
-        return self._readers.rows(self._sql[statement], bindings)
-
     # ------------------------------------------------------------------------------------------------------- the file
 
     def checkpoint(self) -> None:
         """See `ports.Store`."""
-        self._check_owner()
+        self._check()
         self._writer.checkpoint()
 
     def reopen(self) -> None:
         """See `ports.Store`. Raises `StoreUnavailable`, and then can be called again."""
-        self._check_owner()
+        self._check()
         self._readers.reset()
         self._writer.reopen()
 
@@ -263,7 +172,7 @@ class SQLiteStore:
         except FileNotFoundError:
             return 0
 
-    def _check_owner(self) -> None:
+    def _check(self) -> None:
         if not self._lock.is_ours:
             raise StoreError(
                 f"{self.path} was opened by process {self._lock.owner}, and this is its forked child {os.getpid()}: a "
@@ -271,17 +180,6 @@ class SQLiteStore:
             )
         if self._closed:
             raise StoreError(f"{self.path} is closed")
-
-
-def _checked(path: Path) -> Path:
-    """The path without links, after looking at where it is."""
-    real = Path(os.path.realpath(path))
-    if not real.parent.is_dir():
-        raise StoreError(f"{real.parent} is no folder: make it first, or name a file in another one")
-    if real.is_dir():
-        raise StoreError(f"{real} is a folder: name a file in it")
-    refuse_network(real.parent)
-    return real
 
 
 def _process_row(process: ChildProcess) -> tuple[int, int, int, int]:

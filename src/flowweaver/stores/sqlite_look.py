@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import apsw
 
@@ -14,19 +13,18 @@ from flowweaver.stores.connections import BUSY_MILLISECONDS, Readers, discard, r
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.migrations import APPLICATION_ID
-from flowweaver.stores.sqlite import SQLiteStore
+from flowweaver.stores.sqlite_reading import SQLiteReading
 from flowweaver.stores.statements import statements
 
 
-class SQLiteLook(SQLiteStore):
-    """The reading half of `SQLiteStore`: no lock, no new epoch, nothing is written."""
+class SQLiteLook(SQLiteReading):
+    """No lock, no new epoch, nothing is written."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises `StoreError` where there is no folder to look into."""
         require_sqlite(apsw.sqlite_lib_version())
         self.path = checked_path(Path(path))
         self._sql = statements()
-        self._names = {}
         self._readers: _Lookers = _Lookers(str(self.path), vfs=None)
 
     @property
@@ -49,10 +47,7 @@ class SQLiteLook(SQLiteStore):
         """Let the file go."""
         self._readers.close()
 
-    def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._readers.rows(self._sql[statement], bindings)
-
-    def _check_owner(self) -> None:
+    def _check(self) -> None:
         if not self.path.exists():
             raise StoreUnavailable(f"{self.path} is gone")
 
