@@ -30,11 +30,22 @@ from tests.engine.conftest import task
 LONG = 60.0  # seconds; nothing here takes so long unless it hangs
 
 
+@pytest.fixture(params=[False, True], ids=["a thread of its own", "lent threads"], autouse=True)
+def lent_threads(request, monkeypatch):
+    """Everything here holds whoever takes the turns."""
+    monkeypatch.setattr(sys.modules[__name__], "LENT_THREADS", request.param)
+    return request.param
+
+
+LENT_THREADS = False
+
+
 @contextmanager
 def engine_on(path: Path, run, *, workers: int = 4, vfs: str | None = None, **options):
     clock = SystemClock()
     store = SQLiteStore(path, clock=clock, vfs=vfs)
     executor = ThreadedExecutor(run, workers, clock)
+    options = {"lent_threads": LENT_THREADS, **options}
     try:
         with Engine(store=store, executor=executor, clock=clock, workers=workers, **options) as engine:
             yield engine
@@ -435,3 +446,41 @@ def test_a_submitter_is_told_when_the_engine_stops_before_the_store_can_be_writt
     submitter.join(LONG)
     executor.close()
     assert "database or disk is full" in told[0]
+
+
+def test_along_a_chain_the_thread_that_ends_an_attempt_takes_the_turn_and_goes_on(tmp_path, lent_threads):
+    turns, bodies = set(), []
+
+    def run(attempt):
+        bodies.append(threading.current_thread())
+        return total(attempt)
+
+    plan = RunPlan(tasks=(task("t0"), *[task(f"t{number}", f"t{number - 1}") for number in range(1, 50)]))
+    with engine_on(tmp_path / "s.db", run) as engine:
+        engine.add_listener(lambda _notices: turns.add(threading.current_thread()))
+        engine.wait(engine.submit(RunName("w"), plan), LONG)
+    assert len(bodies) == 50
+    if lent_threads:
+        assert len(set(bodies)) == 1
+        assert set(bodies) < turns
+    else:
+        assert not turns & set(bodies)
+
+
+def test_what_goes_wrong_in_a_turn_stops_the_engine_whichever_thread_takes_it(tmp_path):
+    class Broken(MemoryStore):
+        def commit(self, changes, processes=()):
+            if changes.results:
+                raise ValueError("a store that raises what no store may")
+            super().commit(changes, processes)
+
+    clock, store = SystemClock(), Broken()
+    executor = ThreadedExecutor(total, 2, clock)
+    try:
+        with Engine(store=store, executor=executor, clock=clock, workers=2, lent_threads=LENT_THREADS) as engine:
+            with pytest.raises(InternalError, match="what no store may"):
+                engine.wait(engine.submit(RunName("w"), RunPlan(tasks=(task("a"),))), LONG)
+            with pytest.raises(InternalError, match="what no store may"):
+                engine.submit(RunName("w", "other"), RunPlan(tasks=(task("a"),)))
+    finally:
+        executor.close()

@@ -216,3 +216,29 @@ def test_workers_that_were_missing_come_when_a_body_ends(endings, no_threads):
     released.set()
     endings.take(2)
     executor.close(PATIENCE_SECONDS)
+
+
+def test_the_thread_that_tells_an_end_goes_on_with_what_that_starts_first(endings):
+    threads = {}
+    gate = threading.Event()
+
+    def run(attempt):
+        threads[attempt.id.number] = threading.current_thread()
+        if attempt.id.number == 3:
+            gate.set()
+        return Completed() if gate.wait(PATIENCE_SECONDS if attempt.id.number == 2 else 0) else Failed()
+
+    executor = ThreadedExecutor(run, 2, WallClock())
+
+    def ended(event):
+        if event.attempt.number == 1:
+            executor.start(attempt_of(2), ended)  # waits until the other one is run, which needs another thread
+            executor.start(attempt_of(3), ended)
+        endings(event)
+
+    executor.start(attempt_of(1), ended)
+    ends = endings.take(3)
+    executor.close(PATIENCE_SECONDS)
+    assert ends[2].outcome == Completed()
+    assert threads[1] is threads[2]
+    assert threads[3] is not threads[1]

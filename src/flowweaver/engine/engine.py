@@ -100,10 +100,13 @@ class Engine:
         clock: Clock | None = None,
         workers: int = 4,
         given_bytes: int = GIVEN_BYTES,
+        lent_threads: bool = False,
     ) -> None:
         """`store` and `executor` stay the caller's to close, after `stop`; `workers` attempts run at once.
 
-        An attempt whose dependencies have more than `given_bytes` of results together fails.
+        An attempt whose dependencies have more than `given_bytes` of results together fails. `lent_threads`: the thread
+        that tells the end of an attempt may be used for the turn that follows from it, so that along a chain no thread
+        waits for another one. It must be one that no signal interrupts, and `store` must not mind who calls it.
         """
         self._clock = clock or SystemClock()
         self._store = store
@@ -115,6 +118,11 @@ class Engine:
         self._failure = ""
         self._over = False  # nothing is taken from the inbox any more
         self._in_hand: list[_Item] = []  # taken from it for the turn that is on
+        self._lent_threads = lent_threads
+        self._turns = threading.Lock()  # held by whoever takes a turn
+        self._turning = 0  # the thread that does
+        self._broken: BaseException | None = None  # what came out of a turn in a lent thread
+        self._sleeps_until = 0.0  # monotonic: when the engine's thread wakes up by itself
         self._heartbeat_at = self._clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="flowweaver-conductor", daemon=True)
         self._conductor = Conductor(
@@ -122,7 +130,7 @@ class Engine:
             executor=executor,
             clock=self._clock,
             workers=workers,
-            arrived=self._inbox.put,
+            arrived=self._arrived,
             pause=self._pause,
             given_bytes=given_bytes,
         )
@@ -267,7 +275,7 @@ class Engine:
         return self._wait_for(_Call(call, Future()))
 
     def _wait_for(self, item: _Answered) -> Any:
-        if threading.current_thread() is self._thread:
+        if self._turning == threading.get_ident():
             raise InternalError("this is the engine's own thread, which can not wait for itself: ask from another one")
         self._inbox.put(item)
         while True:
@@ -282,20 +290,62 @@ class Engine:
     def _run(self) -> None:
         try:
             while not (self._stopping.is_set() and not len(self._inbox)):
-                self._turn(self._next_items())
+                self._sleep()
+                with self._turns:
+                    self._turn()
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
             if isinstance(error, FlowWeaverError):
                 logger.critical("the engine has stopped: %s", self._failure)
             else:
-                logger.critical("the engine has stopped: please report this", exc_info=True)
+                logger.critical("the engine has stopped: please report this", exc_info=error)
         finally:
-            self._over = True
+            with self._turns:
+                self._over = True
             self._idle.set()
             self._conductor.intake.observers.broke(self._failure or "the engine was stopped")
             self._refuse_what_waits()
             with self._finished:
                 self._finished.notify_all()
+
+    def _sleep(self) -> None:
+        """Until something arrives that nobody else takes care of, or a timer is due."""
+        with self._turns:
+            left = self._seconds_to_next_turn()
+            self._sleeps_until = time.monotonic() + left
+        # What came while this thread had the lock, nobody else has taken care of.
+        if left and not len(self._inbox):
+            self._inbox.wait(left)
+
+    def _seconds_to_next_turn(self) -> float:
+        if len(self._inbox) or self._conductor.has_work or self._broken is not None:
+            return 0.0
+        left = self._conductor.seconds_to_next_timer()
+        return LONGEST_SLEEP_SECONDS if left is None else min(left, LONGEST_SLEEP_SECONDS)
+
+    def _arrived(self, item: AttemptEnded | ChildProcess) -> None:
+        """What attempts report, from any thread."""
+        if self._lent_threads and isinstance(item, AttemptEnded):
+            self._inbox.add(item)
+            self._lead()
+        else:
+            self._inbox.put(item)
+
+    def _lead(self) -> None:
+        """Take one turn in this thread; where another one has the turn, it looks afterwards what has come meanwhile."""
+        if not self._turns.acquire(blocking=False):
+            return
+        earlier = True
+        try:
+            if not self._over and self._broken is None:
+                self._turn()
+            earlier = time.monotonic() + self._seconds_to_next_turn() < self._sleeps_until
+        except BaseException as error:  # noqa: BLE001 - it ends the engine, and not the thread of another one
+            self._broken = error
+        finally:
+            self._turns.release()
+        if earlier or len(self._inbox):
+            self._inbox.ring()
 
     def _refuse_what_waits(self) -> None:
         """Tell everybody whose question will not be answered any more."""
@@ -306,19 +356,28 @@ class Engine:
                     item.answer.set_exception(InternalError(self._failure or "the engine has stopped"))
 
     def _next_items(self) -> list[_Item]:
-        """Everything that has arrived; waits for something when there is nothing to do."""
+        """Everything that has arrived, and what is worth waiting for."""
         conductor, inbox = self._conductor, self._inbox
-        left = 0.0 if conductor.has_work else conductor.seconds_to_next_timer()
-        items = inbox.take(1, LONGEST_SLEEP_SECONDS if left is None else min(left, LONGEST_SLEEP_SECONDS))
+        items = inbox.take()
         if items and (seconds := conductor.gathering.seconds(len(items))):
-            more = inbox.take(conductor.world.running - len(items), seconds)
+            more = inbox.gather(conductor.world.running - len(items), seconds)
             conductor.gathering.waited(len(more))
             items += more
         return items
 
-    def _turn(self, items: list[_Item]) -> None:
-        self._heartbeat_at = self._clock.monotonic()
-        self._in_hand = items
+    def _turn(self) -> None:
+        """Take care of everything that has arrived. By one thread at a time, which has `_turns`."""
+        if self._broken is not None:
+            raise self._broken
+        self._turning = threading.get_ident()
+        try:
+            self._heartbeat_at = self._clock.monotonic()
+            self._in_hand = items = self._next_items()
+            self._take_care(items)
+        finally:
+            self._turning = 0
+
+    def _take_care(self, items: list[_Item]) -> None:
         batch = _Batch()
         for item in items:
             if isinstance(item, AttemptEnded):  # most are

@@ -1,7 +1,7 @@
-"""Where everything arrives: any thread puts, the engine's thread takes all that is there.
+"""Where everything arrives: any thread adds, whoever has the turn takes all that is there.
 
-Unlike a queue it wakes its reader when as much has arrived as that is waiting for, and not once for each item: four
-attempts that end together cost one change of threads and not four.
+Unlike a queue it wakes nobody for each item: the engine's thread is woken by a bell, and who waits for attempts that
+are about to end when they are all there, so that four that end together cost one change of threads and not four.
 """
 
 from __future__ import annotations
@@ -19,31 +19,66 @@ class Inbox(Generic[T]):
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self._wanted = 1  # so many wake the reader
-        self._bell = threading.Lock()  # released to wake it
-        self._bell.acquire()
+        self._wanted = 0  # somebody waits for so many; 0: nobody does
+        self._enough = _Bell()
+        self._bell = _Bell()
 
     def __len__(self) -> int:
         """How many are there."""
         return len(self._items)
 
-    def put(self, item: T) -> None:
-        """Add one. From any thread; never blocks."""
+    def add(self, item: T) -> None:
+        """Add one for whoever looks next. From any thread; never blocks."""
         self._items.append(item)
-        if len(self._items) >= self._wanted and self._bell.locked():
-            with suppress(RuntimeError):  # another thread has just rung it
-                self._bell.release()
+        if 0 < self._wanted <= len(self._items):
+            self._enough.ring()
 
-    def take(self, wanted: int = 1, seconds: float = 0.0) -> list[T]:
-        """Everything that is there, after waiting until that is so many, or for so long. One thread may wait."""
-        if seconds > 0:
-            self._bell.acquire(blocking=False)  # what has rung before
-            self._wanted = wanted
-            # In this order: what is put after the look finds the new number and rings.
-            if len(self._items) < wanted:
-                self._bell.acquire(timeout=seconds)
+    def put(self, item: T) -> None:
+        """Add one and wake who waits. From any thread; never blocks."""
+        self.add(item)
+        self._bell.ring()
+
+    def ring(self) -> None:
+        """Wake who waits, also where there is nothing new."""
+        self._bell.ring()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the bell rings, or for so long; not at all where it has rung since the last time. One may wait."""
+        self._bell.wait(seconds)
+
+    def take(self) -> list[T]:
+        """Everything that is there."""
         found: list[T] = []
         with suppress(IndexError):  # another thread may take too, when the engine is no more
             while self._items:
                 found.append(self._items.popleft())
         return found
+
+    def gather(self, wanted: int, seconds: float) -> list[T]:
+        """Everything that is there, after waiting until that is so many, or for so long. One thread may do so."""
+        self._enough.clear()
+        self._wanted = wanted
+        # In this order: what is added after the look finds the number and rings.
+        if len(self._items) < wanted:
+            self._enough.wait(seconds)
+        self._wanted = 0
+        return self.take()
+
+
+class _Bell:
+    """Rings for one who waits, at once or later; twice is the same as once. One lock: an event takes three."""
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        if self._silence.locked():
+            with suppress(RuntimeError):  # another thread has just rung it
+                self._silence.release()
+
+    def clear(self) -> None:
+        self._silence.acquire(blocking=False)
+
+    def wait(self, seconds: float) -> None:
+        self._silence.acquire(timeout=max(0.0, seconds))

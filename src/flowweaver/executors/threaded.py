@@ -4,8 +4,10 @@ A thread can not be killed. An attempt that nobody waits for any more is asked t
 new thread may take the place, so that as many attempts as before can run. When the body returns at last, its end is
 told like any other, and the thread that ran it ends instead of taking more work.
 
-A thread is made when an attempt comes for which none is free. This module does not decide what runs when, and does not
-know what a body is.
+A thread is made when an attempt comes for which none is free. Where the end of one attempt starts others in the same
+call, the thread that told it goes on with the first of them, without waking another one.
+
+This module does not decide what runs when, and does not know what a body is.
 """
 
 from __future__ import annotations
@@ -27,6 +29,13 @@ log = logging.getLogger(__name__)
 _numbers = itertools.count(1)
 
 
+class _Hand(threading.local):
+    """What a thread of the pool goes on with."""
+
+    free = False  # it tells an end, and has nothing to go on with
+    job: Job | None = None
+
+
 class ThreadedExecutor:
     """Runs at most `workers` attempts at once, each in a daemon thread. Implements `ports.Executor`.
 
@@ -42,6 +51,7 @@ class ThreadedExecutor:
         self._workers = workers
         self._clock = clock
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: a thread ends
+        self._hand = _Hand()
         self._lock = threading.Lock()
         self._jobs: dict[AttemptId, Job] = {}  # started and not ended
         self._threads: set[threading.Thread] = set()
@@ -61,7 +71,10 @@ class ThreadedExecutor:
             if self._ready < self._workers:
                 self._fill()
             if self._ready or self._lost:  # the end of one that is lost makes another thread
-                self._queue.put(job)
+                if self._hand.free:
+                    self._hand.job, self._hand.free = job, False
+                else:
+                    self._queue.put(job)
                 return
         self._end(job, NO_THREAD)
 
@@ -134,10 +147,17 @@ class ThreadedExecutor:
             self._ready += 1
 
     def _work(self) -> None:
-        thread, lost = threading.current_thread(), False
-        while not lost and (job := self._queue.get()) is not None:
-            lost = self._end(job, self._outcome(job, thread))
-            del job  # a thread that waits must not keep the last attempt in memory
+        thread, hand, lost = threading.current_thread(), self._hand, False
+        while not lost:
+            job, hand.job = hand.job, None
+            if job is None and (job := self._queue.get()) is None:
+                break
+            outcome = self._outcome(job, thread)
+            lost = self._close(job)
+            hand.free = not lost
+            tell(job, outcome, self._clock)
+            hand.free = False
+            del job, outcome  # a thread that waits must not keep the last attempt in memory
         with self._lock:
             self._threads.discard(thread)
 
@@ -157,13 +177,17 @@ class ThreadedExecutor:
         except BaseException as exc:  # noqa: BLE001 - a body must not end a thread of ours, whatever it raises
             return failure(exc)
 
-    def _end(self, job: Job, outcome: Outcome) -> bool:
-        """Tell the end; whether the thread was given up meanwhile."""
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        """Tell the end of one that no thread has run."""
+        self._close(job)
+        tell(job, outcome, self._clock)
+
+    def _close(self, job: Job) -> bool:
+        """It is not at work any more; whether its thread was given up meanwhile."""
         with self._lock:
             del self._jobs[job.attempt.id]
             lost = job.lost
             self._lost -= lost
             if self._ready < self._workers:
                 self._fill()
-        tell(job, outcome, self._clock)
         return lost

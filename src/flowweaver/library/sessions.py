@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakSet
 
 from flowweaver.engine import Engine, SystemClock
+from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.library.functions import FunctionRunner
 from flowweaver.ports import Clock, Store
 
@@ -112,7 +113,15 @@ class Sessions:
             runner = FunctionRunner()
             port = self._make_port(runner, clock)
             stack.callback(port.close, 0.0)
-            engine = Engine(store=store, executor=port, clock=clock, workers=self._workers, given_bytes=GIVEN_BYTES)
+            engine = Engine(
+                store=store,
+                executor=port,
+                clock=clock,
+                workers=self._workers,
+                given_bytes=GIVEN_BYTES,
+                # A store of the program's own may want to be called by one thread.
+                lent_threads=isinstance(port, ThreadedExecutor) and not hasattr(store, "carry"),
+            )
             engine.start(recover=False)
             stack.callback(engine.stop)
             self._closing = stack.pop_all()
