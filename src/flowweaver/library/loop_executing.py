@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowweaver.errors import PlanChanged
 from flowweaver.executors.event_loop import EventLoopExecutor
+from flowweaver.library.engine_executor import EngineExecutor
+from flowweaver.library.executing import raise_failures, release
 from flowweaver.library.executions import Execution
-from flowweaver.library.executors import EngineExecutor, raise_failures, release
 from flowweaver.library.loop_waiting import LoopInbox
 from flowweaver.library.sessions import Session
 
 if TYPE_CHECKING:
-    from flowweaver.library.executors import Options
+    from flowweaver.library.executing import Options
     from flowweaver.library.functions import FunctionRunner
     from flowweaver.library.workflow import Workflow
     from flowweaver.ports import Clock

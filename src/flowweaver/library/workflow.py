@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowweaver.core.graph import Graph
 from flowweaver.errors import ArgumentError, GraphError
 from flowweaver.library.policies import FailurePolicy, choice
+from flowweaver.library.statistics import Statistics, statistics_of
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus
-from flowweaver.library.tasks import MARK, Task, task_of
+from flowweaver.library.task_graph import TaskGraph
 
 if TYPE_CHECKING:
     from flowweaver.core.plan import RunPlan
@@ -23,23 +22,10 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 200
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """How many tasks of a workflow stand where, and what the newest execution took."""
-
-    total: int
-    completed: int
-    failed: int
-    running: int
-    pending: int
-    skipped: int
-    cancelled: int
-    attempts: int  # started, over all processes that worked on the run
-    seconds: float  # from the first start to the last end
+__all__ = ["Statistics", "Workflow"]
 
 
-class Workflow:
+class Workflow(TaskGraph):
     """A DAG of tasks. A task is added after those that it depends on, so there is no cycle at any time.
 
     `name` says, with the run id, which run an executor with a state store goes on with. Adding n tasks costs n steps.
@@ -67,6 +53,7 @@ class Workflow:
             raise ArgumentError(f"Workflow(parallelism={parallelism!r}): use a whole number of at least 1, or None")
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise ArgumentError(f"Workflow(priority={priority!r}): use a whole number")
+        super().__init__()
         self.name = name
         self.failure_policy = choice(FailurePolicy, failure_policy, "Workflow(failure_policy)")
         self.timeout = timeout
@@ -74,53 +61,11 @@ class Workflow:
         self.priority = priority
         self.params: dict[str, Any] = {}  # JSON: what expressions of tasks from a manifest read as params.NAME
         self.plan: RunPlan | None = None  # what a manifest says beside all this; None: it is none of a manifest
-        self._tasks: dict[str, Task] = {}
-        self._positions: dict[str, int] = {}
-        self._dependencies: list[tuple[int, ...]] = []
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
         self._board: Board | None = None  # of the newest execution
-        self._executing = False
 
-    # ------------------------------------------------------------------------------------------------------- building
-
-    def add_task(
-        self,
-        task: Task | Callable[..., Any],
-        depends_on: Iterable[str | Task | Callable[..., Any]] | None = None,
-    ) -> Task:
-        """Add a task, or a function that `@task` has marked, after those that it depends on; gives the task.
-
-        `depends_on` has names, tasks or marked functions; without it the task's own `depends_on` holds. Raises
-        `GraphError`, which is a `ValueError`, for a name that is taken or a dependency that is not there, and
-        `TypeError` for anything else than a task. Nothing is added then.
-        """
-        if not isinstance(task, Task):
-            if not (callable(task) and hasattr(task, MARK)):
-                raise TypeError(
-                    f"add_task takes a Task or a function decorated with @task, not {type(task).__name__} {task!r:.80}"
-                )
-            task = task_of(task)
-        if self._executing:
-            raise GraphError(f"task '{task.name}' can not be added while workflow '{self.name}' is being executed")
-        name = task.name
-        if name in self._positions:
-            raise GraphError(f"Task '{name}' already exists in workflow '{self.name}': give one of them another name")
-        wanted = task.depends_on if depends_on is None else depends_on
-        if isinstance(wanted, str):
-            raise ArgumentError(f"task '{name}': depends_on is the text {wanted!r}: use a list, [{wanted!r}]")
-        dependencies = tuple(dict.fromkeys(self._position(name, _name_of(each)) for each in wanted))
-        self._positions[name] = len(self._dependencies)
-        self._dependencies.append(dependencies)
-        self._tasks[name] = task
-        return task
-
-    def _position(self, task: str, dependency: str) -> int:
-        position = self._positions.get(dependency)
-        if position is None:
-            where = "it depends on itself" if dependency == task else f"add '{dependency}' before '{task}'"
-            raise GraphError(f"Dependency '{dependency}' of task '{task}' does not exist: {where}")
-        return position
+    # ----------------------------------------------------------------------------------------------------- listening
 
     def add_listener(self, listener: Listener) -> None:
         """Have `listener` called with a `StatusEvent` for each change of the workflow's and its tasks' statuses.
@@ -134,53 +79,6 @@ class Workflow:
     def listeners(self) -> tuple[Listener, ...]:
         """Whoever is told of changes."""
         return tuple(self._listeners)
-
-    # -------------------------------------------------------------------------------------------------------- looking
-
-    @property
-    def tasks(self) -> dict[str, Task]:
-        """All tasks by name, in the order in which they were added."""
-        return dict(self._tasks)
-
-    def get_task(self, task_name: str) -> Task | None:
-        """The task of that name; None where there is none."""
-        return self._tasks.get(task_name)
-
-    def get_all_tasks(self) -> dict[str, Task]:
-        """The same as `tasks`."""
-        return dict(self._tasks)
-
-    def get_dependencies(self, task_name: str) -> list[str]:
-        """The names of what a task depends on; none for one that is not there."""
-        position = self._positions.get(task_name)
-        if position is None:
-            return []
-        names = tuple(self._tasks)
-        return [names[each] for each in self._dependencies[position]]
-
-    def get_task_dependencies(self, task_name: str) -> list[str]:
-        """The same as `get_dependencies`."""
-        return self.get_dependencies(task_name)
-
-    def get_execution_plan(self) -> list[list[Task]]:
-        """The tasks in layers: each depends only on earlier ones. Within a layer they stand by name.
-
-        It is a picture, no schedule: a task starts when its own dependencies are done.
-        """
-        levels: list[int] = []
-        layers: list[list[Task]] = []
-        for task, dependencies in zip(self._tasks.values(), self._dependencies, strict=True):
-            level = 1 + max((levels[each] for each in dependencies), default=-1)
-            levels.append(level)
-            if level == len(layers):
-                layers.append([])
-            layers[level].append(task)
-        return [sorted(layer, key=lambda task: task.name) for layer in layers]
-
-    @property
-    def graph(self) -> Graph:
-        """The tasks' graph, by position."""
-        return Graph.ordered(tuple(self._tasks), tuple(self._dependencies))
 
     # ------------------------------------------------------------------------------------------------ what became of it
 
@@ -210,22 +108,7 @@ class Workflow:
     @property
     def statistics(self) -> Statistics:
         """Counts and duration of the newest execution."""
-        counts = dict.fromkeys(TaskStatus, 0)
-        attempts = 0
-        starts, ends = [], []
-        for task in self._tasks.values():
-            status = task.status
-            counts[status] += 1
-            attempts += task.attempts
-            if status in {TaskStatus.COMPLETED, TaskStatus.FAILED}:
-                starts += [task.started_at] if task.started_at else []
-                ends += [task.completed_at] if task.completed_at else []
-        return Statistics(
-            total=len(self._tasks),
-            attempts=attempts,
-            seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else 0.0,
-            **{status.value: count for status, count in counts.items()},
-        )
+        return statistics_of(self._tasks.values())
 
     def get_task_status(self, task_name: str) -> TaskStatus | None:
         """Where a task stands; None for one that is not there."""
@@ -338,18 +221,6 @@ class Workflow:
         if task is not None and task.status is TaskStatus.COMPLETED:
             task.result = result
 
-    def __len__(self) -> int:
-        """How many tasks it has."""
-        return len(self._tasks)
-
-    def __bool__(self) -> bool:
-        """It is there, also without tasks."""
-        return True
-
-    def __contains__(self, task_name: object) -> bool:
-        """Whether there is a task of that name."""
-        return task_name in self._tasks
-
     def __repr__(self) -> str:
         """The name, the size and the status."""
         return f"Workflow(name={self.name!r}, tasks={len(self._tasks)}, status={self.status})"
@@ -357,14 +228,3 @@ class Workflow:
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle keep what the tasks say, and do not follow the run."""
         return {**self.__dict__, "_board": None, "_executing": False, "_watchers": []}
-
-
-def _name_of(dependency: object) -> str:
-    if isinstance(dependency, str):
-        return dependency
-    if isinstance(dependency, Task):
-        return dependency.name
-    marked: Mapping[str, Any] | None = getattr(dependency, MARK, None)
-    if marked is None:
-        raise ArgumentError(f"depends_on has {dependency!r:.80}: use a task's name, a Task or a function with @task")
-    return str(marked["name"])
