@@ -128,7 +128,9 @@ def test_a_body_whose_end_is_the_end_of_the_connection_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "pack", [gzip.compress, zlib.compress, lambda raw: gzip.compress(raw[:5]) + gzip.compress(raw[5:])]
+    "pack",
+    [gzip.compress, zlib.compress, lambda raw: gzip.compress(raw[:5]) + gzip.compress(raw[5:])],
+    ids=["gzip", "deflate", "two gzip members"],
 )
 def test_a_packed_body_is_unpacked(pack: Any) -> None:
     coding = "deflate" if pack is zlib.compress else "gzip"
@@ -146,6 +148,7 @@ def test_a_packed_body_is_unpacked(pack: Any) -> None:
         ("br", b"...", "UnknownEncoding"),
         ("gzip, gzip", gzip.compress(gzip.compress(b"bomb")), "UnknownEncoding"),
     ],
+    ids=["not packed", "cut off", "unknown", "packed twice"],  # a packed body has the time in it
 )
 def test_a_body_that_can_not_be_unpacked_fails(coding: str, body: bytes, error_type: str) -> None:
     assert failed(Reply(200, body, [("Content-Encoding", coding)])).error_type == error_type
