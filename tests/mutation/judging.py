@@ -46,8 +46,10 @@ class Judge:
     def judge(self, mutants: Sequence[Mutant]) -> dict[Mutant, str]:
         """What became of each one: killed, survived or timed out. The code as it is must pass first."""
         verdicts = self._each([mutant for mutant in mutants if _at_load(mutant)], self._loaded_anew)
-        verdicts |= _Session(lambda run: self._in_functions(mutants, run)).verdicts()
-        return verdicts
+        others = _Session(lambda run: self._in_functions(mutants, run)).verdicts()
+        if others is False:
+            raise SystemExit("the tests can not be loaded")
+        return verdicts | others
 
     def _in_functions(self, mutants: Sequence[Mutant], run: Callable[[Mutant | None], bool]) -> dict[Mutant, str]:
         process = _forked(lambda: run(None))
