@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from flowweaver import RetryPolicy, Task, TaskExecutionError, ThreadedExecutor, Workflow, WorkflowExecutionError
 from flowweaver.errors import ArgumentError
 from flowweaver.runners.environment import MARK
+from flowweaver.runners.processes import LAUNCHER
 from tests.library import process_bodies as bodies
 from tests.runners.attempts import eventually, is_alive, number_in
 
@@ -64,7 +66,7 @@ def lines(folder):
 )
 def test_the_errors_that_are_worth_a_retry_are_the_same_as_in_a_thread(tmp_path, isolation, function, on, attempts):
     workflow = workflow_of(tmp_path, function, retries=2, retry=RetryPolicy(delay=0, on=on))
-    workflow.get_task("body").isolation = isolation
+    workflow.get_task("body").isolation = isolation  # as it may be set later, in any spelling
     failure = failure_of(ThreadedExecutor(), workflow)
     assert lines(tmp_path) == ["began"] * attempts
     assert failure.attempt == attempts
@@ -90,6 +92,8 @@ def test_a_body_sees_the_environment_that_the_program_has_now(monkeypatch):
     def own_environment():
         return {name: ascii(text) for name, text in os.environ.items()} | {MARK: "'1'"}
 
+    LAUNCHER.close()  # the next one begins with what is set now
+    monkeypatch.setenv("TERM", "begins with this")
     monkeypatch.setenv("FLOWWEAVER_TEST_DATABASE_URL", "first")
     assert seen_by(bodies.environment) == own_environment()
     monkeypatch.setenv("FLOWWEAVER_TEST_DATABASE_URL", "second\udcff")
@@ -97,9 +101,10 @@ def test_a_body_sees_the_environment_that_the_program_has_now(monkeypatch):
     assert seen_by(bodies.environment) == own_environment()
     monkeypatch.setenv("FLOWWEAVER_TEST_DATABASE_URL", "third")
     monkeypatch.delenv("FLOWWEAVER_TEST_EMPTY")
+    monkeypatch.delenv("TERM")
     told = seen_by(bodies.environment_of_a_program)
     assert told["FLOWWEAVER_TEST_DATABASE_URL"] == "third"
-    assert "FLOWWEAVER_TEST_EMPTY" not in told
+    assert {"FLOWWEAVER_TEST_EMPTY", "TERM"}.isdisjoint(told)
 
 
 def test_a_body_can_ask_which_attempt_it_is_also_in_a_coroutine(executor, tmp_path):
@@ -283,6 +288,21 @@ def test_at_its_timeout_a_process_is_killed_with_all_that_it_started(executor_of
 def test_a_retry_waits_until_the_process_before_it_is_gone(executor_of, tmp_path):
     workflow = workflow_of(tmp_path, bodies.deaf_at_first, timeout=0.5, retries=9, retry=AT_ONCE)
     executor_of().execute(workflow)
+    assert workflow.results["body"] is False, "the attempt before was alive"
+
+
+def test_the_next_execution_waits_until_a_process_of_the_one_before_is_gone(executor, tmp_path):
+    workflow = workflow_of(tmp_path, bodies.deaf_at_first, timeout=60)
+    with executor:
+        stopping = threading.Thread(
+            target=lambda: eventually(lambda: number_in(tmp_path / "child")) and executor.stop(grace_seconds=0)
+        )
+        stopping.start()
+        with pytest.raises(WorkflowExecutionError, match="stopped before its end"):
+            executor.execute(workflow)
+        stopping.join()
+        assert is_alive(number_in(tmp_path / "child")), "there is nothing to wait for"
+        executor.execute(workflow)
     assert workflow.results["body"] is False, "the attempt before was alive"
 
 

@@ -84,7 +84,7 @@ def _with_internal(
 
 def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any]) -> TaskPlan:
     kind, body = (CALL, _NOTHING) if task.plan is None else (task.plan.kind, task.plan.body)
-    if kind is CALL and task.isolation is Isolation.PROCESS:
+    if kind is CALL and choice(Isolation, task.isolation, "isolation") is Isolation.PROCESS:
         retry_on = [class_name(each) for each in task.retry.on]
         function = importable(task.fn, task.name)
         kind, body = "python", {"function": function, "isolation": "Process", "retryOn": retry_on}
