@@ -342,6 +342,19 @@ def test_a_cleared_task_runs_again_and_no_other(store_of):
     assert again.get_workflow_stats()["completed"] == 3
 
 
+def test_names_are_listed_run_by_run_and_in_each_as_tasks_were_added(store_of):
+    SequentialExecutor(store_of()).execute(chain("extract", "load", "both"))
+    store_of().save_task_state("by hand", TaskStatus.COMPLETED, 1)
+    other = Workflow("other")
+    for name in ("z", "both", "a"):
+        other.add_task(Task(name, lambda: 1))
+    SequentialExecutor(store_of()).execute(other)
+    assert store_of().list_task_states() == ["extract", "load", "by hand", "z", "both", "a"]
+    store_of().clear_task_state("z")
+    store_of().save_task_state("load", TaskStatus.FAILED, error="again")
+    assert store_of().list_task_states() == ["extract", "by hand", "both", "a", "load"]
+
+
 def test_a_task_of_a_failed_run_can_be_cleared(store_of):
     ran, broken = [], [True]
 

@@ -93,14 +93,21 @@ def read_states(store: Reading, stored: StoredRun) -> dict[str, SavedState]:
 
 
 def list_names(store: Reading) -> list[str]:
-    """The names of all tasks that have a state, oldest first."""
-    names: dict[str, bool] = {}
+    """The names of all tasks that have a state: run by run, oldest first, and in each as its tasks were added. One of
+    several runs stands where the newest of them has it.
+    """
+    seen: set[str] = set()
+    names: list[list[str]] = []
     for run in sorted((run for run, _, _ in store.list_runs()), reverse=True):
         stored = store.read_run(run)
-        for task, state in reversed(list(zip(stored.plan.tasks, stored.tasks, strict=True))):
-            if not task.internal:
-                names.setdefault(task.name, state.reason != CLEARED)
-    return [name for name, has_state in reversed(names.items()) if has_state]
+        new = {
+            task.name: state.reason != CLEARED
+            for task, state in zip(stored.plan.tasks, stored.tasks, strict=True)
+            if not task.internal and task.name not in seen
+        }
+        seen.update(new)
+        names.append([name for name, has_state in new.items() if has_state])
+    return [name for of_run in reversed(names) for name in of_run]
 
 
 def _told(stored: StoredRun, position: int, result: bytes | None) -> SavedState | None:
