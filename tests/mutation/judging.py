@@ -45,6 +45,9 @@ class Judge:
 
     def judge(self, mutants: Sequence[Mutant]) -> dict[Mutant, str]:
         """What became of each one: killed, survived or timed out. The code as it is must pass first."""
+        _, status = os.waitpid(_forked(lambda: _Session(lambda run: run(None)).verdicts()), 0)
+        if os.waitstatus_to_exitcode(status) != SURVIVED:
+            raise SystemExit("the tests fail on the code as it is")
         verdicts = self._each([mutant for mutant in mutants if _at_load(mutant)], self._loaded_anew)
         others = _Session(lambda run: self._in_functions(mutants, run)).verdicts()
         if others is False:
@@ -52,11 +55,6 @@ class Judge:
         return verdicts | others
 
     def _in_functions(self, mutants: Sequence[Mutant], run: Callable[[Mutant | None], bool]) -> dict[Mutant, str]:
-        process = _forked(lambda: run(None))
-        _, status = os.waitpid(process, 0)
-        if os.waitstatus_to_exitcode(status) != SURVIVED:
-            raise SystemExit("the tests fail on the code as it is")
-
         def patched(mutant: Mutant) -> bool:
             self._patch(mutant)
             return run(mutant)
