@@ -370,6 +370,12 @@ class RunObserver(Protocol):
     def changed(self, notices: Sequence[Notice]) -> None:
         """All that has changed in the run, in order."""
 
+    def troubled(self, notices: Sequence[TaskNotice]) -> None:
+        """Attempts of these tasks have failed, in order: the task waits for its next one, or has failed for good.
+
+        Called whatever `wants_notices` says, after `recorded` and `changed` of the same turn.
+        """
+
     def ended(self, run: RunState) -> None:
         """The run has finished, or was released. The last call."""
 

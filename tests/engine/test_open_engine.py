@@ -40,6 +40,9 @@ class Watcher:
     def changed(self, notices):
         raise AssertionError("nobody wants this")
 
+    def troubled(self, notices):
+        pass
+
     def ended(self, run):
         self.phase = run.head.phase
         self.over.set()

@@ -46,6 +46,9 @@ class Watcher:
     def changed(self, notices):
         self.told.extend(f"{notice.task}: {notice.state.phase}" for notice in notices if hasattr(notice, "task"))
 
+    def troubled(self, notices):
+        self.told.extend(f"{it.task} in trouble: {it.state.phase} {it.state.error_type}".strip() for it in notices)
+
     def ended(self, run):
         self.told.append(f"ended {run.head.phase}")
 
@@ -482,6 +485,38 @@ def test_who_watches_a_run_is_told_of_that_run_and_in_order(bench):
         "ended completed",
     ]
     assert second.told == ["recorded", "ended completed"]
+
+
+@pytest.mark.parametrize("wants_notices", [False, True])
+def test_of_attempts_that_fail_who_watches_is_told_whatever_else_he_wants(bench, wants_notices):
+    watcher, plan = Watcher(wants_notices=wants_notices), [task("a", retry=RetryPolicy(limit=1, delay_seconds=5))]
+    opened(bench, *plan, task("b"), task("c", timeout_seconds=9.0), task("d", "a"), watcher=watcher)
+    opened(bench, task("a"), run_id="other")
+    bench.end("b")
+    bench.end("a", run=1, outcome=BROKEN)
+    bench.pass_time(5)
+    bench.pass_time(4)
+    bench.end("a", run=1, outcome=BROKEN)
+    said = [sentence for sentence in watcher.told if "trouble" in sentence]
+    # What could not come to a next attempt was cancelled, and what needed it was skipped: that is no attempt's failure.
+    assert said == [
+        "a in trouble: waiting ValueError",
+        "c in trouble: failed Timeout",
+        "a in trouble: failed ValueError",
+    ]
+    if wants_notices:
+        place = watcher.told.index("a in trouble: waiting ValueError")
+        assert watcher.told[place - 1] == "a: waiting"
+    assert watcher.told[-1] == "ended failed"
+
+
+def test_what_a_crash_has_failed_for_good_is_told(bench):
+    plan = RunPlan(tasks=(task("a", on_crash=OnCrash.FAIL), task("b")), failure_policy=FailurePolicy.CONTINUE)
+    opened(bench, plan)
+    bench.open(recover=False)
+    watcher = Watcher()
+    opened(bench, plan, watcher=watcher)
+    assert watcher.told == ["a in trouble: failed"]
 
 
 def test_no_notice_is_made_where_nobody_wants_one(bench, monkeypatch):

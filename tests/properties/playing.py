@@ -66,6 +66,9 @@ class Playground(Bench):
     def recorded(self, results: object) -> None:
         """Told by the engine."""
 
+    def troubled(self, notices: object) -> None:
+        """Told by the engine."""
+
     def ended(self, run: object) -> None:
         """Told by the engine."""
 

@@ -53,6 +53,10 @@ class Watcher:
         assert not self.has_ended
         self.watched.on_notices(notices)
 
+    def troubled(self, notices: Sequence[TaskNotice]) -> None:
+        assert not self.has_ended
+        assert all(notice.state.phase in {"waiting", "failed"} for notice in notices)
+
     def ended(self, run: RunState) -> None:
         assert not self.has_ended, f"run {run.key} ends twice"
         self.has_ended = True

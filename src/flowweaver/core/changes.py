@@ -66,6 +66,7 @@ class Changes:
     #: bodies to interrupt after the commit, because nobody waits for their result any more
     abandoned: list[AttemptId] = field(default_factory=list)
     returned: list[AttemptId] = field(default_factory=list)  # abandoned bodies that are over now
+    troubled: list[tuple[int, int]] = field(default_factory=list)  # run and task of attempts that have failed
     draining: bool = False
     workers: int = 0  # so many more, or fewer
 

@@ -118,6 +118,7 @@ class RunSteps:
         plan = self.run.plan.tasks[task]
         failures = self.task(task).failures + 1
         if failure.retryable and failures <= plan.retry.limit and not self.head.closed:
+            self.changes.troubled.append((self.run.key, task))
             self._step(
                 task,
                 Step.RETRY,
@@ -131,6 +132,7 @@ class RunSteps:
             self._fail(task, failure, ended_at, failures=failures)
 
     def _fail(self, task: int, failure: Failed, ended_at: float, **fields: Any) -> None:
+        self.changes.troubled.append((self.run.key, task))
         self._step(
             task,
             Step.FAIL,

@@ -168,12 +168,13 @@ class Conductor:
             position = self._durable.commit(changes, processes, position)
             self.gathering.committed(changes, self._durable.commit_seconds)
         notices = self._notices(changes) if self.listeners or self.intake.observers.noticed else []
+        failed = self._failed(changes) if changes.troubled else []
         with self.lock:
             apply(self.world, changes)
             self.position = position
         self._remember(changes)
         self._act(changes)
-        self._notify(notices, changes)
+        self._notify(notices, failed, changes)
         self._dismiss_finished(changes)
 
     # ---------------------------------------------------------------------------------------------------------- act
@@ -235,7 +236,17 @@ class Conductor:
                 notices.append(RunNotice(key, RunName.of(run), run.head, head))
         return notices
 
-    def _notify(self, notices: list[Notice], changes: Changes) -> None:
+    def _failed(self, changes: Changes) -> list[TaskNotice]:
+        """The tasks of which an attempt has failed, for whoever watches their run; before it is applied."""
+        places, notices = set(changes.troubled), []
+        for key, task, state in changes.tasks:
+            failed = state.phase is TaskPhase.WAITING or state.phase is TaskPhase.FAILED
+            if failed and (key, task) in places and self.intake.observers.watch(key):
+                run = self.world.runs[key]
+                notices.append(TaskNotice(key, RunName.of(run), run.graph.names[task], run.tasks[task], state))
+        return notices
+
+    def _notify(self, notices: list[Notice], failed: list[TaskNotice], changes: Changes) -> None:
         for listener in self.listeners if notices else ():
             try:
                 listener(notices)
@@ -243,6 +254,8 @@ class Conductor:
                 logger.exception("a listener failed")
         self.intake.observers.recorded(changes.results)
         self.intake.observers.changed(notices)
+        if failed:
+            self.intake.observers.troubled(failed)
 
     def _dismiss_finished(self, changes: Changes) -> None:
         for key, head in changes.runs:

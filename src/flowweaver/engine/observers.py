@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from flowweaver.core.changes import ResultRecorded
 from flowweaver.core.state import RunState
-from flowweaver.ports import Notice, RunObserver
+from flowweaver.ports import Notice, RunObserver, TaskNotice
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T", ResultRecorded, Notice)
+T = TypeVar("T", ResultRecorded, Notice, TaskNotice)
 
 
 class Observers:
@@ -36,6 +36,14 @@ class Observers:
         """So are these."""
         if self.noticed:
             self._tell([notice for notice in notices if notice.run in self.noticed], lambda observer: observer.changed)
+
+    def troubled(self, notices: Sequence[TaskNotice]) -> None:
+        """Attempts of these tasks have failed."""
+        self._tell(notices, lambda observer: observer.troubled)
+
+    def watch(self, run: int) -> bool:
+        """Whether anybody watches that run."""
+        return run in self._of
 
     def ended(self, run: RunState) -> None:
         """The last word on a run that has finished or was let go."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,18 +26,17 @@ from flowweaver.library.compiling import compiled
 from flowweaver.library.events import Callbacks
 from flowweaver.library.functions import Binding, object_marker
 from flowweaver.library.policies import OnChange
+from flowweaver.library.run_log import RunLog
 from flowweaver.library.sessions import Session, within
 from flowweaver.library.statuses import TaskStatus
 from flowweaver.library.waiting import Inbox
-from flowweaver.ports import Notice, Opening, PlanChange, RunRequest, Store
+from flowweaver.ports import Notice, Opening, RunRequest, Store, TaskNotice
 from flowweaver.runners.failures import Refused
 from flowweaver.runners.results import encode_result
 
 if TYPE_CHECKING:
     from flowweaver.library.tasks import Task
     from flowweaver.library.workflow import Workflow
-
-logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 1000  # results
 _claiming = threading.Lock()
@@ -79,6 +77,7 @@ class Execution:
         self._durable = durable
         self._compiled = compiled(workflow, one_at_a_time=one_at_a_time)
         self._callbacks = Callbacks(workflow, run_id, self.board)
+        self._log = RunLog(self._compiled.plan)
         self._watchers = workflow.watchers
         self._wants_notices = self._callbacks.any or bool(self._watchers)
         self._engine = session.engine
@@ -112,7 +111,7 @@ class Execution:
                     self._carry(opening.key, self.board.objects)
                 self.board.follow(run, partial(self._fetched, self._store, opening.key))
                 self.workflow.attach(self.board)
-                self._tell(opening)
+                self._log.begins(opening)
             except BaseException:  # it is raised to whoever waits, and nobody else will tell that it is over
                 self._runner.unbind(opening.key)
                 self.over = True
@@ -166,15 +165,6 @@ class Execution:
         self._binding.objects[position] = value
         return object_marker(position)
 
-    def _tell(self, opening: Opening) -> None:
-        name, change = self.workflow.name, opening.change
-        if opening.outcome == "completed":
-            logger.info("workflow '%s' has already completed: nothing runs, its results are restored", name)
-        elif change is not None:
-            logger.warning("workflow '%s' has changed since its run began: %s", name, described(change))
-        else:
-            logger.info("workflow '%s': its run is %s", name, opening.outcome)
-
     # -------------------------------------------------------------------------------------- told by the engine's thread
 
     @property
@@ -204,9 +194,18 @@ class Execution:
         finally:
             within.reset(token)
 
+    def troubled(self, notices: Sequence[TaskNotice]) -> None:
+        """See `ports.RunObserver`. Who watches says it in words of his own."""
+        assert self.inbox is not None
+        if not self._watchers:
+            self.inbox.post(lambda: self._log.failures(notices))
+
     def ended(self, run: RunState) -> None:
         """See `ports.RunObserver`."""
+        assert self.inbox is not None
         self.board.settle(run)
+        if not self._watchers:
+            self.inbox.post(lambda: self._log.ends(run))
         self._end()
 
     def broke(self, why: str) -> None:
@@ -318,19 +317,3 @@ def claimed(workflow: Workflow) -> Iterator[None]:
     except BaseException:
         workflow._executing = False  # noqa: SLF001 - as above
         raise
-
-
-def described(change: PlanChange) -> str:
-    """A change of a plan in words, with the names."""
-    parts = [
-        f"{len(names)} {verb}{_listed(names)}"
-        for verb, names in (("kept", change.kept), ("to run", change.rerun), ("removed", change.removed))
-    ]
-    return "; ".join(parts)
-
-
-def _listed(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    shown = ", ".join(names[:20])
-    return f" ({shown}{', …' if len(names) > 20 else ''})"

@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -258,7 +259,8 @@ class _Body:
     def _failed(self, exc: BaseException) -> Failed:
         if self._attempt.cancellation.requested:
             return failed(Reason.TERMINATED, "Cancelled", "stopped on request")
-        log.debug("a body raised", exc_info=exc)
+        if log.isEnabledFor(logging.DEBUG):  # where, and not what: a message may hold what is not for a log
+            log.debug("a body raised %s:\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
         self._binding.errors[self._position] = exc
         if isinstance(exc, MissingParameter):
             return failed(Reason.TASK_FAILED, "TypeError", str(exc), retryable=False)
