@@ -24,7 +24,8 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutation.mutants import Mutant, mutate
 
-TESTS = ["tests/core", "tests/engine/test_conductor.py", "tests/engine/test_openings.py"]
+ENGINE = ("conductor", "openings", "changed_plans", "watching")
+TESTS = ["tests/core", *(f"tests/engine/test_{name}.py" for name in ENGINE)]
 SLOW = ("test_graph.py", "test_revision.py")  # many random graphs: for the modules that deal with graphs
 GRAPHS = ("graph", "plan", "revision")
 OPTIONS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "-m", "not slow"]
