@@ -115,12 +115,12 @@ def _version(plan: TaskPlan, params: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1000)
 def _retry(policy: RetryPolicy, retries: int, when: str | None) -> core.RetryPolicy:
-    if not retries:
+    if when is None and policy == _USUAL and not retries:
         return _NEVER  # whatever else it says, nothing follows from it
     return replace(policy.compiled(retries), when=when) if when else policy.compiled(retries)
 
 
-_NEVER = core.RetryPolicy()
+_USUAL, _NEVER = RetryPolicy(), core.RetryPolicy()
 
 
 def _retry_on(task: Task) -> tuple[type[BaseException], ...] | None:
