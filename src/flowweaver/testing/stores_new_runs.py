@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,21 +12,13 @@ from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError
 from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Kept, NewRun, RunName, Store
-from flowweaver.testing.stores_values import COMPLETED, RICH_TASK, finished, plan_of, raises, rich_plan
+from flowweaver.testing.stores_values import COMPLETED, RICH_TASK, AnyStore, finished, plan_of, raises, rich_plan
 
 REPLACED = RunHead(phase=RunPhase.RUNNING, priority=4)
 
 
-class NewRunsContract(ABC):
+class NewRunsContract(AnyStore):
     """See `flowweaver.testing.stores.StoreContract`."""
-
-    @abstractmethod
-    def opened(self, folder: Path) -> Store:
-        """A new, empty store; what it needs on disk is in `folder`."""
-
-    @abstractmethod
-    def restarted(self, store: Store, folder: Path) -> Store:
-        """The same store as the next process sees it."""
 
     # -------------------------------------------------------------------------------------------------- several at once
 

@@ -1,15 +1,31 @@
-"""Values for the contract of a store: a plan, a head and a task with a word in every field."""
+"""What each part of the contract of a store begins with: a store, and values with a word in every field."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from flowweaver.core.events import Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import FailurePolicy, Jitter, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
 from flowweaver.core.state import RunHead, TaskState
+from flowweaver.ports import Store
+
+
+class AnyStore(ABC):
+    """How a contract gets its stores."""
+
+    @abstractmethod
+    def opened(self, folder: Path) -> Store:
+        """A new, empty store; what it needs on disk is in `folder`."""
+
+    @abstractmethod
+    def restarted(self, store: Store, folder: Path) -> Store:
+        """The same store as the next process sees it."""
+
 
 AWKWARD = "tab\t newline\n nul\0 quote' \" umlaut ü snowman \u2603 astral \U0001f600 end"
 """Text that may be stored as it is."""
