@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId, Shutdown
@@ -211,8 +213,36 @@ class JSONAndMemory(TwoStores):
         self.folder.cleanup()
 
 
-TestTwoStores = TwoStores.TestCase
-TestJSONAndMemory = JSONAndMemory.TestCase
-TestTwoStores.settings = TestJSONAndMemory.settings = settings(
-    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+USUAL = settings(
+    max_examples=30,
+    stateful_step_count=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=[Phase.generate],  # looking for a smaller example takes minutes: the thorough ones below do
 )
+THOROUGH = settings(USUAL, max_examples=400, phases=[Phase.generate, Phase.shrink])
+
+
+@pytest.mark.parametrize("stores", [TwoStores, JSONAndMemory])
+def test_a_file_says_what_memory_says(stores):
+    run_state_machine_as_test(stores, settings=USUAL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stores", [TwoStores, JSONAndMemory])
+def test_a_file_says_what_memory_says_through_many_more_histories(stores):
+    run_state_machine_as_test(stores, settings=THOROUGH)
+
+
+def test_a_process_of_a_run_that_has_finished_is_told_of_after_a_checkpoint_too(tmp_path):
+    with closing(JSONStore(tmp_path / "state.json", clock=ManualClock())) as store:
+        run = store.create_run(RunName("w", "r"), PLAN, RunHead())
+        attempt = AttemptId(run, 1, 1)
+        child = ChildProcess(attempt=attempt, pid=7, started=1)
+        finished = [RunChanged(run, RunHead(phase=RunPhase.COMPLETED))]
+        store.commit(Changes(started=[AttemptStarted(attempt, 1.0)], runs=finished), [child])
+        assert store.read_processes() == [child]
+        store.checkpoint()
+        assert store.read_processes() == [child]

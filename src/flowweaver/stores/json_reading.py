@@ -15,6 +15,8 @@ from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.json_contents import Contents, KeptRun
 from flowweaver.stores.texts import storable, storable_name
 
+_RUNNING = b', "running", '  # in the text of a run with an attempt that has not ended; a result may say it too
+
 
 class JSONReading:
     """The reading half of `ports.Store`."""
@@ -85,7 +87,7 @@ class JSONReading:
             return [
                 ChildProcess(attempt=AttemptId(key, task, row.number), pid=row.pid, started=row.pid_started or 0)
                 for key, run in self._contents.runs.items()
-                if run.rows or not run.head.phase.finished
+                if run.rows or not run.head.phase.finished or _RUNNING in (run.text or b"")
                 for task, attempts in run.look().attempts.items()
                 for row in attempts.values()
                 if row.status == "running" and row.pid is not None
