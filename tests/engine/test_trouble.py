@@ -225,7 +225,7 @@ def test_results_that_wait_for_a_reader_take_a_bounded_part_of_memory(monkeypatc
     bench.submit(*map(task, names), task("all", *names))
     for name in names:
         bench.end(name, outcome=Completed(b'"%s"' % (name.encode() * 50)))
-    held = sum(len(kept.result) for run in bench.conductor._inputs._kept.values() for kept in run.values())
+    held = sum(len(kept.known.result) for run in bench.conductor._inputs._kept.values() for kept in run.values())
     assert 0 < held <= 1000
     dependencies = bench.attempts[-1].dependencies
     assert {name: each.result for name, each in dependencies.items()} == {

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from flowweaver.core.phases import Reason
+from flowweaver.core.records import record
 
 
 class AttemptId(NamedTuple):
@@ -20,7 +21,7 @@ class AttemptId(NamedTuple):
     number: int  # 1, 2, 3 … over restarts and reruns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completed:
     """The attempt ended well. `result` is JSON text in UTF-8, as it will be stored and given to dependants."""
 
@@ -55,7 +56,7 @@ class Shutdown(StrEnum):
     TERMINATE = "Terminate"  # interrupt running attempts too
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptEnded:
     """A body has returned. Each started attempt ends exactly once, also one that was given up before."""
 

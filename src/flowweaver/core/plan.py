@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any
 
 from flowweaver.core.graph import Graph
+from flowweaver.core.records import record
 
 
 class TriggerRule(StrEnum):
@@ -60,7 +61,7 @@ class RetryPolicy:
     timeouts: bool = True  # False: an attempt that has timed out is not repeated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskPlan:
     """One task: what the core needs to know, and a body that it passes on."""
 
@@ -115,7 +116,9 @@ def digest(plan: RunPlan) -> bytes:
 
 def plan_to_json(plan: RunPlan) -> dict[str, Any]:
     """The plan as JSON, without what is default; `plan_from_json` gives an equal plan."""
-    return {**_unusual(plan, _RUN_FIELDS), "tasks": [_task_to_json(task) for task in plan.tasks]}
+    policies = {id(task.retry): task.retry for task in plan.tasks}  # most tasks share one
+    retries = {key: _unusual(policy, _RETRY_FIELDS) for key, policy in policies.items()}
+    return {**_unusual(plan, _RUN_FIELDS), "tasks": [_task_to_json(task, retries) for task in plan.tasks]}
 
 
 def plan_from_json(data: Mapping[str, Any]) -> RunPlan:
@@ -126,14 +129,14 @@ def plan_from_json(data: Mapping[str, Any]) -> RunPlan:
     return RunPlan(**fields)
 
 
-def _task_to_json(task: TaskPlan) -> dict[str, Any]:
+def _task_to_json(task: TaskPlan, retries: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"name": task.name, "kind": task.kind}
     if task.depends_on:
         found["depends_on"] = list(task.depends_on)
+    if retry := retries[id(task.retry)]:
+        found["retry"] = retry
     if _task_values(task) != _USUAL_TASK:  # one comparison for most tasks
         found.update(_unusual(task, _TASK_FIELDS))
-        if "retry" in found:
-            found["retry"] = _unusual(task.retry, _RETRY_FIELDS)
     return found
 
 
@@ -163,7 +166,7 @@ def _usual(value: Any, *without: str) -> dict[str, Any]:
 
 _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode  # ASCII, the same in every Python
 _RETRY_FIELDS = _usual(RetryPolicy())
-_TASK_FIELDS = _usual(TaskPlan(name="", kind=""), "name", "kind", "depends_on")
+_TASK_FIELDS = _usual(TaskPlan(name="", kind=""), "name", "kind", "depends_on", "retry")
 _RUN_FIELDS = _usual(RunPlan(tasks=()), "tasks")
 _task_values = attrgetter(*_TASK_FIELDS)
 _USUAL_TASK = tuple(_TASK_FIELDS.values())

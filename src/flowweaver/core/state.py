@@ -9,6 +9,7 @@ from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.graph import Graph
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan
+from flowweaver.core.records import record
 
 CRASH_LIMIT = 3
 """So many starts of one task may end with the process's death; then it fails, reason `CrashLoop`."""
@@ -17,7 +18,7 @@ QUARANTINE_AT = 2
 """From so many crashes on, a task runs while no other such task does, so that the guilty one is found."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskState:
     """Where one task stands. Replaced as a whole at each step."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flowweaver.core.events import Failed
 from flowweaver.core.phases import Reason, TaskPhase
-from flowweaver.core.state import RunState
+from flowweaver.core.state import RunState, TaskState
 from flowweaver.ports import Dependency
 
 KEPT_BYTES = 64 << 20
@@ -32,7 +32,8 @@ ReadResults = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 
 @dataclass(slots=True)
 class _Kept:
-    result: bytes
+    known: Dependency  # the same for all readers
+    size: int
     readers: int  # unfinished tasks that depend on it
 
 
@@ -64,7 +65,8 @@ class Inputs:
         tasks = run.tasks
         readers = sum([not tasks[reader].phase.finished for reader in run.graph.dependants[task]])
         if readers:
-            self._kept.setdefault(run.key, {})[task] = _Kept(result, readers)
+            known = _known(tasks[task], result)
+            self._kept.setdefault(run.key, {})[task] = _Kept(known, len(result), readers)
             self.bytes += len(result)
 
     def finished(self, run: RunState, task: int) -> None:
@@ -77,28 +79,34 @@ class Inputs:
                 entry.readers -= 1
                 if not entry.readers:
                     del kept[wanted]
-                    self.bytes -= len(entry.result)
+                    self.bytes -= entry.size
 
     def forget(self, run: int) -> None:
         """The run is over."""
-        self.bytes -= sum(len(entry.result) for entry in self._kept.pop(run, {}).values())
+        self.bytes -= sum(entry.size for entry in self._kept.pop(run, {}).values())
 
     def of(self, run: RunState, task: int) -> Mapping[str, Dependency] | None:
         """What an attempt of that task may know, by task name; None where it is more than it may be given."""
         wanted = run.graph.dependencies[task]
         if not wanted:
             return {}
+        names, kept = run.graph.names, self._kept.get(run.key, {})
+        found = {}
+        size = 0
+        for position in wanted:
+            if (entry := kept.get(position)) is None:
+                return self._of_stored(run, wanted)
+            found[names[position]] = entry.known
+            size += entry.size
+        return found if size <= self._given_bytes else None
+
+    def _of_stored(self, run: RunState, wanted: Sequence[int]) -> Mapping[str, Dependency] | None:
+        """The same where not all results are in memory."""
         results = self._read(run, wanted)
         if results is None:
             return None
         names, tasks = run.graph.names, run.tasks
-        found = {}
-        for position in wanted:
-            state = tasks[position]
-            found[names[position]] = Dependency(
-                _SPOKEN[state.phase], results.get(position), state.error_type, state.message, state.attempts
-            )
-        return found
+        return {names[position]: _known(tasks[position], results.get(position)) for position in wanted}
 
     def _read(self, run: RunState, wanted: Sequence[int]) -> dict[int, bytes] | None:
         """The results of those that completed."""
@@ -109,11 +117,11 @@ class Inputs:
         for position in wanted:
             if tasks[position].phase is not TaskPhase.COMPLETED:
                 continue
-            if (entry := kept.get(position)) is None:
+            if (entry := kept.get(position)) is None or entry.known.result is None:
                 missing.append(position)
             else:
-                results[position] = entry.result
-                size += len(entry.result)
+                results[position] = entry.known.result
+                size += entry.size
         for first in range(0, len(missing), READ_AT_ONCE):
             found = self._stored(run.key, missing[first : first + READ_AT_ONCE])
             results.update(found)
@@ -126,3 +134,7 @@ class Inputs:
             if (result := results.get(position)) is not None:
                 self.keep(run, position, result)
         return results
+
+
+def _known(state: TaskState, result: bytes | None) -> Dependency:
+    return Dependency(_SPOKEN[state.phase], result, state.error_type, state.message, state.attempts)

@@ -5,7 +5,6 @@ A board is filled by the engine's thread and read by anybody: each read is of on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, RunState, TaskState
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus, task_status, workflow_status
+from flowweaver.runners.results import decode_result
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Board:
         fetch = self.fetch
         if encoded is None and fetch is not None and self.tasks[position].phase is TaskPhase.COMPLETED:
             encoded = fetch(position)  # of an earlier execution, or so new that it is not here yet
-        return None if encoded is None else json.loads(encoded)
+        return None if encoded is None else decode_result(encoded)
 
     def error(self, position: int) -> str | None:
         """What a task's newest attempt failed of; None where nothing is known to have failed."""

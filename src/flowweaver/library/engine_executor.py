@@ -166,7 +166,7 @@ class EngineExecutor(BaseExecutor):
             if options.fresh:
                 workflow.forget()
             elif self.durable:
-                self.storage.restore_saved(workflow)  # type: ignore[union-attr]  # one that is durable has it
+                self.storage.restore_saved(workflow, session.identity)  # type: ignore[union-attr]  # one that is durable has it
             elif self.storage is not None:
                 self.restore(workflow)
             execution = Execution(
@@ -177,7 +177,7 @@ class EngineExecutor(BaseExecutor):
                 session=session,
                 durable=self.durable,
                 carries_objects=not self.durable,
-                identity=self._identity,
+                identity=str(session.identity),
                 one_at_a_time=self.one_at_a_time,
                 max_result_bytes=self.max_result_bytes,
             )
@@ -217,7 +217,7 @@ class EngineExecutor(BaseExecutor):
 
             with _making:
                 if self._open_sessions is None:  # no other thread was faster
-                    self._open_sessions = Sessions(self._opened_store, self._port, self.workers)
+                    self._open_sessions = Sessions(self._opened_store, self._port, self.workers, lambda: self._identity)
         return self._open_sessions
 
     @contextmanager

@@ -51,10 +51,10 @@ class FileStateStore(BaseStateStore):
             yield file.store
 
     @contextmanager
-    def _file(self, *, exclusive: bool = False) -> Iterator[OpenFile]:
+    def _file(self, path: Path | None = None, *, exclusive: bool = False) -> Iterator[OpenFile]:
         from flowweaver.library.open_files import opened
 
-        path = self.identity
+        path = path or self.identity
         with opened(path, lambda: self._begin(path), exclusive=exclusive) as file:
             yield file
 
@@ -173,14 +173,15 @@ class FileStateStore(BaseStateStore):
         with self._file() as file:
             save_run(file.store, compiled(workflow).plan, states, now=time.time(), engine=file.engine)
 
-    def restore_saved(self, workflow: Workflow) -> None:
+    def restore_saved(self, workflow: Workflow, path: Path) -> None:
         """Set what was saved as completed for a name of the workflow's tasks, where no run knows better.
 
-        An executor calls it before it opens a run: with nothing saved by name it costs nothing.
+        An executor, which has the file at `path` open, calls it before it opens a run: with nothing saved by name it
+        costs nothing.
         """
         from flowweaver.library.saved_states import BY_NAME, read_state
 
-        with self._file() as file:
+        with self._file(path) as file:
             if file.saved is None:
                 with self._look() as look:
                     file.saved = {name.run_id for _, name in look.keys_of_workflow(BY_NAME)} if look else set()

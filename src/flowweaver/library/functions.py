@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import json
 import logging
 import threading
 import traceback
@@ -24,10 +23,10 @@ from flowweaver.core.phases import Reason
 from flowweaver.library import bodies
 from flowweaver.policy import Policy
 from flowweaver.ports import Attempt
-from flowweaver.runners.current import CurrentTask, set_current_task
+from flowweaver.runners.current import set_current_task
 from flowweaver.runners.failures import Refused, failed, failure_of, is_interrupt
 from flowweaver.runners.parameters import MissingParameter, arguments, takes_nothing
-from flowweaver.runners.results import MAX_RESULT_BYTES, encode_result
+from flowweaver.runners.results import MAX_RESULT_BYTES, decode_result, encode_result
 
 CALL = "call"
 """The kind of the bodies that are run here."""
@@ -191,7 +190,7 @@ class _Body:
     def _call(self) -> Any:
         attempt = self._attempt
         function = self._binding.functions[self._position]
-        set_current_task(CurrentTask.of(attempt))
+        set_current_task(attempt)
         if not attempt.dependencies and takes_nothing(function):
             return function()
         results, missing = {}, {}
@@ -215,7 +214,7 @@ class _Body:
         objects = self._binding.objects
         if objects is not None and result.startswith(_OBJECT):
             return objects[int(result[len(_OBJECT) : -1])]
-        return json.loads(result)
+        return decode_result(result)
 
     def _with_texts(self) -> Attempt:
         """The attempt, given JSON for what is an object in memory; raises `Refused` where that can not be."""

@@ -30,6 +30,7 @@ class Session:
     engine: Engine
     store: Store
     runner: FunctionRunner
+    identity: Any  # what tells its store from others in the process
     port: Any  # a `ports.Executor` of `flowweaver.executors`, with more than the port has
 
     @contextmanager
@@ -59,10 +60,13 @@ class Sessions:
         open_store: Callable[[], AbstractContextManager[Store]],
         make_port: Callable[[FunctionRunner, Clock], Any],
         workers: int,
+        identity: Callable[[], Any],
     ) -> None:
+        """`identity` tells the store from others in the process; it is asked once for each session."""
         self._open_store = open_store
         self._make_port = make_port
         self._workers = workers
+        self._identity = identity
         self._guard = threading.Lock()
         self._users = 0
         self._session: Session | None = None
@@ -125,7 +129,7 @@ class Sessions:
             engine.start(recover=False)
             stack.callback(engine.stop)
             self._closing = stack.pop_all()
-            return Session(engine, store, runner, port)
+            return Session(engine, store, runner, self._identity(), port)
 
 
 _all: WeakSet[Sessions] = WeakSet()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.records import record
 from flowweaver.ports.cancellation import Cancellation
 
 
@@ -29,7 +30,7 @@ def run_origin(store_id: str, workflow: str, run_id: str, generation: int) -> st
     return sha256(repr((store_id, workflow, run_id, generation)).encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Attempt:
     """One try of one task, with everything that it may know. What a runner gets."""
 

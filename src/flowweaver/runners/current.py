@@ -52,20 +52,22 @@ class CurrentTask:
         return self.cancellation.wait(timeout_seconds)
 
 
-_current: ContextVar[CurrentTask] = ContextVar("flowweaver_current_task")
+# An attempt stands for the task that is made of it when it is asked for: most bodies never do.
+_current: ContextVar[CurrentTask | Attempt] = ContextVar("flowweaver_current_task")
 
 
 def current_task() -> CurrentTask:
     """The attempt that is running here; raises `LookupError` outside of a task's body."""
     try:
-        return _current.get()
+        found = _current.get()
     except LookupError:
         raise LookupError("no task is running here: current_task() is for the body of a task") from None
+    return CurrentTask.of(found) if isinstance(found, Attempt) else found
 
 
-def set_current_task(task: CurrentTask) -> None:
-    """Let `current_task` give `task` in the rest of this context."""
-    _current.set(task)
+def set_current_task(attempt: Attempt) -> None:
+    """Let `current_task` give that attempt in the rest of this context."""
+    _current.set(attempt)
 
 
 @contextmanager

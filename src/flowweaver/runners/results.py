@@ -23,6 +23,7 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_DEPTH = 100  # levels; deeper ones exhaust the recursion of JSON readers
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 _FIXES = {
@@ -69,6 +70,19 @@ def encode_result(value: Any, *, name: str = "result", limit: int = MAX_RESULT_B
     return encoded
 
 
+def decode_result(result: bytes) -> Any:
+    """The value that a stored result is the text of; raises `ValueError` where it is none.
+
+    What `encode_result` has made has no space around it and is UTF-8, which `json.loads` would have to find out first.
+    """
+    text = result.decode("utf-8", "surrogatepass")
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else json.loads(text)
+
+
 def _check_container(root: Any, name: str, limit: int) -> None:
     # Depth first with a stack of our own: no recursion to exhaust, and a loop of references is only a great depth.
     # Every node takes two bytes of JSON at least and every character one, so that something enormous is refused before
@@ -80,8 +94,10 @@ def _check_container(root: Any, name: str, limit: int) -> None:
         nodes += len(container)
         if nodes * 2 > limit:
             raise _too_large(name, f"has more than {limit // 2} values", limit)
-        items = container.values() if isinstance(container, dict) else container
-        characters += sum([len(item) for item in items if type(item) is str])
+        is_dict = isinstance(container, dict)
+        for item in container.values() if is_dict else container:
+            if type(item) is str:
+                characters += len(item)
         if characters > limit:
             raise _too_large(name, f"has more than {limit} characters", limit)
         if depth > MAX_DEPTH:
@@ -89,7 +105,7 @@ def _check_container(root: Any, name: str, limit: int) -> None:
                 Reason.RESULT_NOT_JSON,
                 f"{name} is nested more than {MAX_DEPTH} levels deep, or contains itself: return a flatter value",
             )
-        members = _members if isinstance(container, dict) else _items
+        members = _members if is_dict else _items
         for child, child_path in members(container, path):
             if isinstance(child, (dict, list, tuple)):
                 stack.append((child, child_path, depth + 1))
