@@ -53,8 +53,8 @@ for number in range(int(size)):
     below = [f"t{each}" for each in dice.sample(range(number), min(number, 2))]
     workflow.add_task(Task(f"t{number}", body_of(f"t{number}")), below)
 state = {"json": flowweaver.JSONStateStore, "sqlite": flowweaver.SQLiteStateStore}[store](folder + "/state")
-limit = {"max_concurrency" if kind == "AsyncExecutor" else "max_workers": 4}
-getattr(flowweaver, kind)(state_store=state, **limit).execute(workflow, run_id=run_id)
+limits = {"ThreadedExecutor": {"max_workers": 4}, "AsyncExecutor": {"max_concurrency": 4}}
+getattr(flowweaver, kind)(state_store=state, **limits.get(kind, {})).execute(workflow, run_id=run_id)
 print("completed", sum(task.result["below"] for task in workflow.tasks.values()), flush=True)
 """
 
@@ -110,7 +110,16 @@ class Storm:
             connection.close()
 
 
-def storm(folder: Path, kind: str, store: str, kills: int, seed: int, prelude: str = "") -> tuple[int, Counter[str]]:
+def storm(
+    folder: Path,
+    kind: str,
+    store: str,
+    kills: int,
+    seed: int,
+    *,
+    prelude: str = "",
+    number: signal.Signals = signal.SIGKILL,
+) -> tuple[int, Counter[str]]:
     """Kill so often; gives how many kills hit a running body, and how often each body was started in excess."""
     dice = random.Random(seed)
     here = Storm(folder, kind, store, size=40, pause=0.15, prelude=prelude)
@@ -126,7 +135,7 @@ def storm(folder: Path, kind: str, store: str, kills: int, seed: int, prelude: s
             lines += here.lines()
             time.sleep(0.002)
         time.sleep(dice.uniform(0.0, 0.25))
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
         said, complained = process.communicate()
         lines += here.lines()
         started = [name for what, name in lines if what == "start"]
@@ -134,10 +143,10 @@ def storm(folder: Path, kind: str, store: str, kills: int, seed: int, prelude: s
         assert not again, f"recorded as completed, and run again: {sorted(again)}; seed {seed}"
         starts.update(started)
         running = Counter(started) - Counter(name for what, name in lines if what == "end")
-        if process.returncode == -signal.SIGKILL:
+        if process.returncode == -number:
             killed += 1
             hits += bool(running)
-            assert sum(running.values()) <= WORKERS
+            assert sum(running.values()) <= (1 if kind == "SequentialExecutor" else WORKERS)
             here.check_file()
             now = here.recorded()
             assert done <= now, f"lost: {sorted(done - now)}; seed {seed}"
@@ -163,9 +172,15 @@ STORES = ["json", "sqlite"]
 
 
 @pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["SequentialExecutor", *KINDS])
 def test_a_few_kills_lose_nothing_and_repeat_nothing_that_was_recorded(tmp_path, kind, store):
     storm(tmp_path, kind, store, kills=4, seed=int.from_bytes(os.urandom(4)))
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("kind", ["SequentialExecutor", *KINDS])
+def test_a_program_without_a_handler_may_be_ended_by_sigterm_as_well(tmp_path, kind, store):
+    storm(tmp_path, kind, store, kills=2, seed=int.from_bytes(os.urandom(4)), number=signal.SIGTERM)
 
 
 @pytest.mark.slow
