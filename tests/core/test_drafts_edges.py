@@ -198,7 +198,7 @@ def test_a_run_that_is_taken_up_waits_for_a_body_that_is_still_there(there):
     )
     core = Core(task("a"), states=[waiting], head=UNDER_WAY)
     core.world.abandoned |= {AttemptId(1, 0, 2)} if there else set()
-    core.do(RunTakenUp(1, "t"), TaskDue(1, 0), now=9.0)
+    core.do(RunTakenUp(1), TaskDue(1, 0), now=9.0)
     if there:
         assert core.run.tasks == [waiting]
         core.do(AttemptEnded(AttemptId(1, 0, 2), Completed(), 9.5), TaskDue(1, 0), now=9.5)
@@ -400,35 +400,35 @@ def test_of_a_completed_run_a_rerun_notes_the_token_only():
 def test_a_run_that_is_taken_up_has_its_plans_settings_and_a_new_deadline(head, phase):
     before = replace(head, suspended=True, priority=9, parallelism=9, deadline=7.0)
     core = Core(task("a"), head=before, workers=0, priority=2, parallelism=3)
-    core.do(RunTakenUp(1, "t"), now=9.0)
+    core.do(RunTakenUp(1), now=9.0)
     assert core.run.head == replace(head, phase=phase, priority=2, parallelism=3)
     suspended = Core(task("a"), head=head, workers=0, suspended=True)
-    suspended.do(RunTakenUp(1, "t"), now=9.0)
+    suspended.do(RunTakenUp(1), now=9.0)
     assert suspended.run.head == replace(head, phase=RunPhase.SUSPENDED, suspended=True)
 
 
 def test_a_failed_run_that_is_taken_up_begins_again_with_what_did_not_complete():
     core = Core(task("a"), task("b"), states=[DONE, GONE], head=ENDED, workers=0)
-    core.do(RunTakenUp(1, "t"), now=9.0)
+    core.do(RunTakenUp(1), now=9.0)
     assert core.run.tasks == [DONE, TaskState(attempts=1)]
-    assert core.run.head == RunHead(phase=RunPhase.RUNNING, started_at=5.0, rerun_token="t")
+    assert core.run.head == RunHead(phase=RunPhase.RUNNING, started_at=5.0)
 
 
 def test_a_completed_run_that_is_taken_up_stays_completed():
     head = RunHead(phase=RunPhase.COMPLETED, started_at=5.0, finished_at=6.0)
     core = Core(task("a"), states=[DONE], head=head)
-    core.do(RunTakenUp(1, "t"), now=9.0)
-    assert core.run.head == replace(head, rerun_token="t")
+    core.do(RunTakenUp(1), now=9.0)
+    assert core.run.head == head
 
 
 def test_a_run_that_was_being_stopped_is_taken_up_whole():
     head = replace(UNDER_WAY, shutdown=Shutdown.STOP)
     stopped = TaskState(phase=TaskPhase.CANCELLED, reason="Stopped", finished_at=6.0)
     core = Core(task("a"), task("b"), states=[RUNNING, stopped], head=head, workers=0)
-    changes = core.do(RunTakenUp(1, "t"), now=9.0)
+    changes = core.do(RunTakenUp(1), now=9.0)
     assert changes.closed == [AttemptClosed(AttemptId(1, 0, 1), "crashed", 9.0)]
     assert core.run.tasks == [TaskState(attempts=1), TaskState()]
-    assert core.run.head == RunHead(phase=RunPhase.RUNNING, started_at=5.0, rerun_token="t")
+    assert core.run.head == RunHead(phase=RunPhase.RUNNING, started_at=5.0)
     assert sorted(core.run.ready) == [0, 1]
 
 
@@ -441,7 +441,7 @@ def test_what_a_crash_has_failed_for_good_stays_failed_when_the_run_is_taken_up(
         workers=0,
         failure_policy=FailurePolicy.CONTINUE,
     )
-    core.do(RunTakenUp(1, "t"), now=9.0)
+    core.do(RunTakenUp(1), now=9.0)
     assert [state.phase for state in core.run.tasks] == [TaskPhase.FAILED, TaskPhase.PENDING]
     assert core.run.head.rerun_token == ""
     assert list(core.run.ready) == [1]
@@ -449,7 +449,7 @@ def test_what_a_crash_has_failed_for_good_stays_failed_when_the_run_is_taken_up(
 
 def test_a_run_of_which_a_crash_leaves_nothing_ends_when_it_is_taken_up():
     core = Core(task("a", on_crash=OnCrash.FAIL), states=[RUNNING], head=UNDER_WAY)
-    core.do(RunTakenUp(1, "t"), now=9.0)
+    core.do(RunTakenUp(1), now=9.0)
     assert (core.run.head.phase, core.run.head.finished_at) == (RunPhase.FAILED, 9.0)
 
 

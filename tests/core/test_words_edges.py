@@ -146,7 +146,7 @@ def test_an_event_says_nothing_of_what_nobody_asked_for():
     [
         (0, e.AttemptEnded(e.AttemptId(1, 0, 1), e.Completed(), 1.0)),
         (1, e.RunAdmitted(1)),
-        (1, e.RunTakenUp(1, "t")),
+        (1, e.RunTakenUp(1)),
         (1, e.ShutdownRequested(1, e.Shutdown.STOP)),
         (1, e.SettingsRequested(1)),
         (1, e.RerunRequested(1, "t")),

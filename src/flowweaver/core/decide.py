@@ -176,7 +176,7 @@ def _request(draft: RunDraft, event: RunRequested) -> None:
         case RunAdmitted():
             draft.admitted(recovered=event.recovered)
         case RunTakenUp():
-            draft.take_up(event.token)
+            draft.take_up()
         case ShutdownRequested():
             draft.shut_down(event.mode)
         case SettingsRequested():

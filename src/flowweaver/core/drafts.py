@@ -123,8 +123,10 @@ class RunDraft(RunSteps):
             if state.reason == Reason.ATTEMPT_STILL_RUNNING and not self._body_is_there(task):
                 self._tasks[task] = replace(state, reason=Reason.BACKOFF)
 
-    def take_up(self, token: str) -> None:
+    def take_up(self) -> None:
         """The run is to be gone on with, whatever it was that ended it. Its timeout counts anew, from its next start.
+
+        It stays the same run for everybody outside, and so its tasks keep their idempotency keys.
 
         What a crash has just failed is failed: only what was closed before is opened again.
         """
@@ -132,7 +134,7 @@ class RunDraft(RunSteps):
         self.admitted(recovered=True)
         if closed:
             self.close_if_finished()
-            self.rerun(token)
+            self._again(self.head.rerun_token)
         head = self.head
         if head.phase.finished:
             return
@@ -174,8 +176,12 @@ class RunDraft(RunSteps):
 
     def rerun(self, token: str) -> None:
         """Take a finished run up again where it did not complete; what completed is kept."""
+        if self.head.phase.finished and token != self.head.rerun_token:
+            self._again(token)
+
+    def _again(self, token: str) -> None:
         head = self.head
-        if not head.phase.finished or token == head.rerun_token:
+        if not head.phase.finished:
             return
         if head.phase is RunPhase.COMPLETED:
             self.head = replace(head, rerun_token=token)

@@ -101,11 +101,10 @@ class RunAdmitted:
 class RunTakenUp:
     """A run that had ended or was left unfinished is in memory, to be gone on with: what did not complete is to run.
 
-    What was running counts as crashed. `token` names a rerun, where it comes to one; the plan's settings hold anew.
+    What was running counts as crashed; the plan's settings hold anew.
     """
 
     run: int
-    token: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ What arrives together is recorded together, in transactions of up to `ROWS_AT_ON
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -201,7 +200,7 @@ class Intake:
             self.observers.ended(run)
         elif found.stored is not None:
             self._take_in(run)
-            self._events.append(RunTakenUp(run.key, f"opened-{uuid.uuid4()}"))
+            self._events.append(RunTakenUp(run.key))
         else:
             self._begin(run)
         asked.answer.set_result(opening)
