@@ -59,10 +59,13 @@ class Inputs:
         )
 
     def keep(self, run: RunState, task: int, result: bytes) -> None:
-        """A task has a result; it is kept for those of its dependants that have not finished, if there is room."""
-        if self.bytes + len(result) > KEPT_BYTES:
-            return
+        """A task has a result; it is kept for those of its dependants that have not finished, if there is room.
+
+        One that waits has its result already, and is not what it will be: that is read from the store in its time.
+        """
         tasks = run.tasks
+        if self.bytes + len(result) > KEPT_BYTES or tasks[task].phase is not TaskPhase.COMPLETED:
+            return
         readers = sum([not tasks[reader].phase.finished for reader in run.graph.dependants[task]])
         if readers:
             known = _known(tasks[task], result)
