@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -338,23 +339,34 @@ print(getattr(flowweaver, kind)(state_store=state).execute(workflow).results["bo
 """
 
 
-@pytest.mark.parametrize("store", ["JSONStateStore", "SQLiteStateStore"])
-@pytest.mark.parametrize("kind", ["SequentialExecutor", "ThreadedExecutor", "AsyncExecutor"])
-@pytest.mark.parametrize("launcher_too", [False, True], ids=["program", "program and launcher"])
-def test_a_program_that_is_killed_leaves_nothing_that_runs_beside_its_rerun(tmp_path, kind, store, launcher_too):
+@pytest.mark.parametrize(
+    ("kind", "store", "how"),
+    [
+        ("SequentialExecutor", "JSONStateStore", "killed"),
+        ("ThreadedExecutor", "SQLiteStateStore", "killed"),
+        ("AsyncExecutor", "JSONStateStore", "killed"),
+        ("ThreadedExecutor", "JSONStateStore", "terminated"),
+        ("SequentialExecutor", "SQLiteStateStore", "terminated"),
+        ("ThreadedExecutor", "JSONStateStore", "killed after its launcher"),
+        ("AsyncExecutor", "SQLiteStateStore", "killed after its launcher"),
+        ("SequentialExecutor", "SQLiteStateStore", "killed after its launcher"),
+    ],
+)
+def test_a_program_that_is_stopped_leaves_nothing_that_runs_beside_its_rerun(tmp_path, kind, store, how):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(path=sys.path))
     command = [sys.executable, program, tmp_path, kind, store]
     first = subprocess.Popen(command)
     pids = [eventually(lambda name=name: number_in(tmp_path / name)) for name in ("lives", "program")]
-    if launcher_too:
-        os.kill(_parent_of(pids[0]), 9)
-    first.kill()
+    if how == "killed after its launcher":
+        os.kill(_parent_of(pids[0]), signal.SIGKILL)
+    first.send_signal(signal.SIGTERM if how == "terminated" else signal.SIGKILL)
     first.wait(30)
-    if not launcher_too:
+    if how != "killed after its launcher":  # which would have ended what they started
         eventually(lambda: not any(is_alive(pid) for pid in pids))
     second = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert second.stdout == "False\n", "something of the first life was there"
+    assert not any(is_alive(pid) for pid in pids)
 
 
 def _parent_of(pid):
