@@ -45,7 +45,7 @@ def engine_on(path: Path, run, *, workers: int = 4, vfs: str | None = None, **op
     clock = SystemClock()
     store = SQLiteStore(path, clock=clock, vfs=vfs)
     executor = ThreadedExecutor(run, workers, clock)
-    options = {"lent_threads": LENT_THREADS, **options}
+    options = {"lender": executor if LENT_THREADS else None, **options}
     try:
         with Engine(store=store, executor=executor, clock=clock, workers=workers, **options) as engine:
             yield engine
@@ -477,10 +477,49 @@ def test_what_goes_wrong_in_a_turn_stops_the_engine_whichever_thread_takes_it(tm
     clock, store = SystemClock(), Broken()
     executor = ThreadedExecutor(total, 2, clock)
     try:
-        with Engine(store=store, executor=executor, clock=clock, workers=2, lent_threads=LENT_THREADS) as engine:
+        lender = executor if LENT_THREADS else None
+        with Engine(store=store, executor=executor, clock=clock, workers=2, lender=lender) as engine:
             with pytest.raises(InternalError, match="what no store may"):
                 engine.wait(engine.submit(RunName("w"), RunPlan(tasks=(task("a"),))), LONG)
             with pytest.raises(InternalError, match="what no store may"):
                 engine.submit(RunName("w", "other"), RunPlan(tasks=(task("a"),)))
     finally:
         executor.close()
+
+
+# Four threads are made, and then one of them is quick for a while.
+TOGETHER = [task(f"together{number}") for number in range(4)]
+CHAIN = [task("q0", *[each.name for each in TOGETHER]), *[task(f"q{n}", f"q{n - 1}") for n in range(1, 20)]]
+QUICK = [*TOGETHER, *CHAIN]
+
+
+def test_bodies_that_are_not_quick_after_many_that_were_run_beside_each_other(tmp_path):
+    threads, together = threading.Barrier(4), threading.Barrier(3)
+
+    def run(attempt):
+        if attempt.task.name.startswith("together"):
+            threads.wait(LONG)
+        if attempt.task.name.startswith("slow"):
+            together.wait(LONG)  # raises where the others do not come
+        return Completed()
+
+    plan = RunPlan(tasks=(*QUICK, *[task(f"slow{number}", "q19") for number in range(3)]))
+    with engine_on(tmp_path / "s.db", run) as engine:
+        assert engine.wait(engine.submit(RunName("w"), plan), LONG).head.phase == "completed"
+
+
+def test_the_end_of_a_quick_body_is_committed_while_the_next_one_in_that_thread_goes_on(tmp_path):
+    threads, after = threading.Barrier(4), threading.Event()
+
+    def run(attempt):
+        if attempt.task.name.startswith("together"):
+            threads.wait(LONG)
+        if attempt.task.name == "after":
+            after.set()
+        if attempt.task.name == "slow" and not after.wait(LONG):
+            return Failed()
+        return Completed()
+
+    plan = RunPlan(tasks=(*QUICK, task("quick", "q19"), task("slow", "q19"), task("after", "quick")))
+    with engine_on(tmp_path / "s.db", run) as engine:
+        assert engine.wait(engine.submit(RunName("w"), plan), LONG).head.phase == "completed"

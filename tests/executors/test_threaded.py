@@ -1,11 +1,13 @@
 """The pool of threads: the contract of every executor, and what only threads have."""
 
 import threading
+import time
 
 import pytest
 
 from flowweaver.core.events import Completed, Failed
 from flowweaver.errors import InternalError
+from flowweaver.executors import threaded
 from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.testing.executors import PATIENCE_SECONDS, Endings, ExecutorContract, WallClock, attempt_of
 
@@ -218,27 +220,77 @@ def test_workers_that_were_missing_come_when_a_body_ends(endings, no_threads):
     executor.close(PATIENCE_SECONDS)
 
 
-def test_the_thread_that_tells_an_end_goes_on_with_what_that_starts_first(endings):
+def two_that_one_starts(endings, first_body, after_it=lambda executor: None):
+    """The threads of three attempts. The end of the first one starts the others, and the second waits for the third."""
     threads = {}
-    gate = threading.Event()
+    gate, both_there = threading.Event(), threading.Barrier(2)
 
     def run(attempt):
         threads[attempt.id.number] = threading.current_thread()
+        if attempt.id.number >= 10:
+            both_there.wait(PATIENCE_SECONDS)
+        if attempt.id.number == 1:
+            first_body()
         if attempt.id.number == 3:
             gate.set()
         return Completed() if gate.wait(PATIENCE_SECONDS if attempt.id.number == 2 else 0) else Failed()
 
     executor = ThreadedExecutor(run, 2, WallClock())
+    for number in (10, 11):  # so that both threads are there
+        executor.start(attempt_of(number), endings)
+    endings.take(2)
 
     def ended(event):
         if event.attempt.number == 1:
-            executor.start(attempt_of(2), ended)  # waits until the other one is run, which needs another thread
+            executor.start(attempt_of(2), ended)
             executor.start(attempt_of(3), ended)
         endings(event)
 
     executor.start(attempt_of(1), ended)
-    ends = endings.take(3)
+    endings.next()
+    after_it(executor)
+    ends = endings.take(2)
     executor.close(PATIENCE_SECONDS)
     assert ends[2].outcome == Completed()
+    return threads
+
+
+def test_the_thread_that_tells_an_end_goes_on_with_what_that_starts_first(endings):
+    threads = two_that_one_starts(endings, lambda: time.sleep(0.01))
     assert threads[1] is threads[2]
     assert threads[3] is not threads[1]
+
+
+def test_what_waits_for_a_thread_that_was_thought_to_be_quick_can_be_shared(endings, monkeypatch):
+    monkeypatch.setattr(threaded, "QUICK_SECONDS", 60.0)
+    threads = two_that_one_starts(endings, lambda: None, ThreadedExecutor.share)
+    assert threads[3] is not threads[2]
+
+
+def test_quick_bodies_that_one_end_starts_are_run_by_one_thread(endings, monkeypatch):
+    monkeypatch.setattr(threaded, "QUICK_SECONDS", 60.0)
+    threads = {}
+    all_there = threading.Barrier(4)
+
+    def run(attempt):
+        threads[attempt.id.number] = threading.current_thread()
+        if attempt.id.number >= 10:
+            all_there.wait(PATIENCE_SECONDS)
+        return Completed()
+
+    executor = ThreadedExecutor(run, 4, WallClock())
+    for number in range(10, 14):  # so that all threads are there
+        executor.start(attempt_of(number), endings)
+    endings.take(4)
+
+    def ended(event):
+        if event.attempt.number == 1:
+            for number in range(2, 6):
+                executor.start(attempt_of(number), ended)
+        endings(event)
+
+    executor.start(attempt_of(1), ended)
+    endings.take(5)
+    executor.close(PATIENCE_SECONDS)
+    assert len({threads[number] for number in range(1, 6)}) == 1
+    assert len({threads[number] for number in range(10, 14)}) == 4

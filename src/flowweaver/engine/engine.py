@@ -10,7 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from flowweaver.core.events import (
     AttemptEnded,
@@ -40,6 +40,9 @@ from flowweaver.ports import (
     RunSnapshot,
     Store,
 )
+
+WATCH_SECONDS = 0.005
+"""So often the engine's thread looks whether quick attempts, which wait for one thread, have met one that is not."""
 
 LONGEST_SLEEP_SECONDS = 1.0
 """So often the engine shows that it lives, and looks at the wall clock, which may have been set."""
@@ -89,6 +92,21 @@ class _Batch:
     released: list[_Release] = field(default_factory=list)
 
 
+class Lender(Protocol):
+    """An executor whose threads may take turns, and which has a thread go on by itself with what that turn starts."""
+
+    @property
+    def quick(self) -> bool:
+        """Whether bodies take less time than waking a thread: then one thread runs all that its turn has started."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something waits for a thread that has started it."""
+
+    def share(self) -> None:
+        """Let other threads have that."""
+
+
 class Engine:
     """Runs workflows over one store. Use it as a context manager, or call `start` and `stop`."""
 
@@ -100,13 +118,14 @@ class Engine:
         clock: Clock | None = None,
         workers: int = 4,
         given_bytes: int = GIVEN_BYTES,
-        lent_threads: bool = False,
+        lender: Lender | None = None,
     ) -> None:
         """`store` and `executor` stay the caller's to close, after `stop`; `workers` attempts run at once.
 
-        An attempt whose dependencies have more than `given_bytes` of results together fails. `lent_threads`: the thread
-        that tells the end of an attempt may be used for the turn that follows from it, so that along a chain no thread
-        waits for another one. It must be one that no signal interrupts, and `store` must not mind who calls it.
+        An attempt whose dependencies have more than `given_bytes` of results together fails. With a `lender`, which is
+        the executor then, the thread that tells the end of an attempt takes the turn that follows from it, so that
+        along a chain no thread waits for another one. It must be one that no signal interrupts, and `store` must not
+        mind who calls it.
         """
         self._clock = clock or SystemClock()
         self._store = store
@@ -118,7 +137,7 @@ class Engine:
         self._failure = ""
         self._over = False  # nothing is taken from the inbox any more
         self._in_hand: list[_Item] = []  # taken from it for the turn that is on
-        self._lent_threads = lent_threads
+        self._lender = lender
         self._turns = threading.Lock()  # held by whoever takes a turn
         self._turning = 0  # the thread that does
         self._broken: BaseException | None = None  # what came out of a turn in a lent thread
@@ -291,8 +310,9 @@ class Engine:
         try:
             while not (self._stopping.is_set() and not len(self._inbox)):
                 self._sleep()
-                with self._turns:
-                    self._turn()
+                if not self._take_turn():
+                    # Whoever has the turn rings afterwards where something is left.
+                    self._inbox.wait(LONGEST_SLEEP_SECONDS)
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
             if isinstance(error, FlowWeaverError):
@@ -310,41 +330,46 @@ class Engine:
 
     def _sleep(self) -> None:
         """Until something arrives that nobody else takes care of, or a timer is due."""
-        with self._turns:
-            left = self._seconds_to_next_turn()
-            self._sleeps_until = time.monotonic() + left
-        # What came while this thread had the lock, nobody else has taken care of.
-        if left and not len(self._inbox):
+        # Said before it is known, so that who adds a timer meanwhile rings.
+        self._sleeps_until = time.monotonic() + LONGEST_SLEEP_SECONDS
+        left = self._seconds_to_next_turn()
+        self._sleeps_until = time.monotonic() + left
+        if left:
             self._inbox.wait(left)
+        self._sleeps_until = time.monotonic() + LONGEST_SLEEP_SECONDS
+        if self._lender is not None:
+            self._lender.share()
 
     def _seconds_to_next_turn(self) -> float:
-        if len(self._inbox) or self._conductor.has_work or self._broken is not None:
+        """From any thread."""
+        if len(self._inbox) or self._conductor.has_work or self._stopping.is_set() or self._broken is not None:
             return 0.0
         left = self._conductor.seconds_to_next_timer()
-        return LONGEST_SLEEP_SECONDS if left is None else min(left, LONGEST_SLEEP_SECONDS)
+        most = LONGEST_SLEEP_SECONDS
+        if self._lender is not None and self._lender.quick and self._conductor.world.running > 1:
+            most = WATCH_SECONDS
+        return most if left is None else min(left, most)
 
     def _arrived(self, item: AttemptEnded | ChildProcess) -> None:
         """What attempts report, from any thread."""
-        if self._lent_threads and isinstance(item, AttemptEnded):
-            self._inbox.add(item)
-            self._lead()
-        else:
+        if self._lender is None or not isinstance(item, AttemptEnded):
             self._inbox.put(item)
+            return
+        self._inbox.add(item)
+        if self._lender.keeps:
+            if self._lender.quick:
+                return  # the thread runs that first, and takes one turn for all
+            self._lender.share()
+        self._lead()
 
     def _lead(self) -> None:
-        """Take one turn in this thread; where another one has the turn, it looks afterwards what has come meanwhile."""
-        if not self._turns.acquire(blocking=False):
-            return
-        earlier = True
+        """Take one turn in this thread; where another one has it, that one looks afterwards what has come meanwhile."""
         try:
-            if not self._over and self._broken is None:
-                self._turn()
-            earlier = time.monotonic() + self._seconds_to_next_turn() < self._sleeps_until
+            if self._over or not self._take_turn():
+                return
         except BaseException as error:  # noqa: BLE001 - it ends the engine, and not the thread of another one
             self._broken = error
-        finally:
-            self._turns.release()
-        if earlier or len(self._inbox):
+        if time.monotonic() + self._seconds_to_next_turn() < self._sleeps_until:
             self._inbox.ring()
 
     def _refuse_what_waits(self) -> None:
@@ -365,17 +390,21 @@ class Engine:
             items += more
         return items
 
-    def _turn(self) -> None:
-        """Take care of everything that has arrived. By one thread at a time, which has `_turns`."""
-        if self._broken is not None:
-            raise self._broken
+    def _take_turn(self) -> bool:
+        """Take care of everything that has arrived; False where another thread has the turn."""
+        if not self._turns.acquire(blocking=False):
+            return False
         self._turning = threading.get_ident()
         try:
+            if self._broken is not None:
+                raise self._broken
             self._heartbeat_at = self._clock.monotonic()
             self._in_hand = items = self._next_items()
             self._take_care(items)
         finally:
             self._turning = 0
+            self._turns.release()
+        return True
 
     def _take_care(self, items: list[_Item]) -> None:
         batch = _Batch()
@@ -393,7 +422,7 @@ class Engine:
                 batch.events.append(item)
         if batch.asked:
             self._conductor.intake.take(batch.asked)
-        self._take_turn(batch.events, batch.processes)
+        self._decide(batch.events, batch.processes)
         for release in batch.released:
             self._conductor.let_go(release.run)
             release.answer.set_result(None)
@@ -412,7 +441,7 @@ class Engine:
         else:
             batch.asked.append(item)
 
-    def _take_turn(self, events: list[Event], processes: list[ChildProcess]) -> None:
+    def _decide(self, events: list[Event], processes: list[ChildProcess]) -> None:
         dismissed = self._conductor.dismissed
         self._conductor.turn(events, processes)
         if self._conductor.dismissed > dismissed:

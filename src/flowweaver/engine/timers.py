@@ -41,8 +41,11 @@ class Timers:
         heapq.heappush(self._heap, (due_at, next(self._ties), event))
 
     def next_due_at(self) -> float | None:
-        """When the first one is due; None where there is none."""
-        return self._heap[0][0] if self._heap else None
+        """When the first one is due; None where there is none. From any thread."""
+        try:
+            return self._heap[0][0]
+        except IndexError:
+            return None
 
     def take_due(self, now: float) -> list[Timer]:
         """Remove and give all that are due, in order."""

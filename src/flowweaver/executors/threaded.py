@@ -5,7 +5,8 @@ new thread may take the place, so that as many attempts as before can run. When 
 told like any other, and the thread that ran it ends instead of taking more work.
 
 A thread is made when an attempt comes for which none is free. Where the end of one attempt starts others in the same
-call, the thread that told it goes on with the first of them, without waking another one.
+call, the thread that told it goes on with the first of them without waking another one, and with all of them where
+bodies are so quick that waking takes longer. Who watches it calls `share` where one is not.
 
 This module does not decide what runs when, and does not know what a body is.
 """
@@ -16,13 +17,18 @@ import contextlib
 import itertools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.errors import InternalError
 from flowweaver.executors.jobs import NO_THREAD, SETTLE_SECONDS, UNWANTED, Job, failure, tell
 from flowweaver.ports import Attempt, Clock
+
+QUICK_SECONDS = 0.0001
+"""Waking a thread takes about as long: bodies that are quicker than that are run one after the other."""
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +36,9 @@ _numbers = itertools.count(1)
 
 
 class _Hand(threading.local):
-    """What a thread of the pool goes on with."""
+    """What is known of a thread of the pool."""
 
-    free = False  # it tells an end, and has nothing to go on with
-    job: Job | None = None
+    telling = False  # the end of an attempt: what is started now, it can go on with
 
 
 class ThreadedExecutor:
@@ -52,6 +57,8 @@ class ThreadedExecutor:
         self._clock = clock
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: a thread ends
         self._hand = _Hand()
+        self._kept: deque[Job] = deque()  # for a thread that is telling an end
+        self.quick = False  # the last body took less time than waking a thread
         self._lock = threading.Lock()
         self._jobs: dict[AttemptId, Job] = {}  # started and not ended
         self._threads: set[threading.Thread] = set()
@@ -71,12 +78,23 @@ class ThreadedExecutor:
             if self._ready < self._workers:
                 self._fill()
             if self._ready or self._lost:  # the end of one that is lost makes another thread
-                if self._hand.free:
-                    self._hand.job, self._hand.free = job, False
+                if self._hand.telling and (self.quick or not self._kept):
+                    self._kept.append(job)
                 else:
                     self._queue.put(job)
                 return
         self._end(job, NO_THREAD)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether an attempt waits for the thread that has started it."""
+        return bool(self._kept)
+
+    def share(self) -> None:
+        """Let any thread have what waits for one: a body that was thought to be quick is not."""
+        with contextlib.suppress(IndexError):
+            while self._kept:
+                self._queue.put(self._kept.popleft())
 
     def abandon(self, attempt: AttemptId) -> None:
         """Ask that attempt to stop and give its place away. One that has ended already is no error."""
@@ -148,20 +166,24 @@ class ThreadedExecutor:
 
     def _work(self) -> None:
         thread, hand, lost = threading.current_thread(), self._hand, False
-        while not lost:
-            job, hand.job = hand.job, None
-            if job is None and (job := self._queue.get()) is None:
-                break
+        while not lost and (job := self._next()) is not None:
             outcome = self._outcome(job, thread)
             lost = self._close(job)
-            hand.free = not lost
+            hand.telling = not lost
             tell(job, outcome, self._clock)
-            hand.free = False
+            hand.telling = False
             del job, outcome  # a thread that waits must not keep the last attempt in memory
         with self._lock:
             self._threads.discard(thread)
 
+    def _next(self) -> Job | None:
+        if self._kept:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                return self._kept.popleft()
+        return self._queue.get()
+
     def _end_waiting(self) -> None:
+        self.share()
         with contextlib.suppress(Empty):
             while True:
                 if (job := self._queue.get_nowait()) is not None:
@@ -172,10 +194,13 @@ class ThreadedExecutor:
             job.thread = thread
         if job.unwanted or job.attempt.cancellation.requested:
             return UNWANTED
+        began = monotonic()
         try:
             return self._run(job.attempt)
         except BaseException as exc:  # noqa: BLE001 - a body must not end a thread of ours, whatever it raises
             return failure(exc)
+        finally:
+            self.quick = monotonic() - began < QUICK_SECONDS
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         """Tell the end of one that no thread has run."""

@@ -124,7 +124,7 @@ class Sessions:
                 workers=self._workers,
                 given_bytes=GIVEN_BYTES,
                 # A store of the program's own may want to be called by one thread.
-                lent_threads=isinstance(port, ThreadedExecutor) and not hasattr(store, "carry"),
+                lender=port if isinstance(port, ThreadedExecutor) and not hasattr(store, "carry") else None,
             )
             engine.start(recover=False)
             stack.callback(engine.stop)
