@@ -247,4 +247,4 @@ _Store.commit = _later
 @pytest.mark.parametrize(("store", "name"), [("json", "JSONStore"), ("sqlite", "SQLiteStore")])
 def test_a_store_that_lets_the_engine_act_before_it_has_committed_is_found_out(tmp_path, store, name):
     with pytest.raises(AssertionError, match="recorded as completed"):
-        storm(tmp_path, "ThreadedExecutor", store, 20, seed=1, prelude=SAYS_SO_TOO_EARLY.format(store=name))
+        storm(tmp_path, "ThreadedExecutor", store, 100, seed=1, prelude=SAYS_SO_TOO_EARLY.format(store=name))
