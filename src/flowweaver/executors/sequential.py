@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -44,7 +45,7 @@ class Lane:
         self.server: threading.Thread | None = None  # who is serving; the same
         self._executor = executor
         self._items: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
-        self._stopped = False
+        self.stopped = False  # written by `stop` alone
 
     def serve(self) -> None:
         """Run the attempts of the run, and call what is posted, in this thread and in order, until `stop`.
@@ -53,7 +54,7 @@ class Lane:
         """
         self._executor.enter(self)
         try:
-            while not (self._stopped and self._items.empty()):
+            while not (self.stopped and self._items.empty()):
                 try:
                     item = self._items.get(timeout=LONGEST_WAIT_SECONDS)
                 except Empty:
@@ -65,6 +66,14 @@ class Lane:
                 del item  # a thread that waits must not keep the last attempt in memory
         finally:
             self.server = None
+
+    def drain(self) -> None:
+        """Call what has been posted, and wait for nothing more. For a run that is over: none of its attempts begins."""
+        with suppress(Empty):
+            while True:
+                item = self._items.get_nowait()
+                if item is not None and not isinstance(item, Job):
+                    item()
 
     def take(self, job: Job) -> None:
         """Have the serving thread run it. Under the executor's lock."""
@@ -90,7 +99,7 @@ class Lane:
 
     def stop(self) -> None:
         """Let `serve` return when all that came before is done. From any thread. Idempotent."""
-        self._stopped = True
+        self.stopped = True
         self._items.put(None)
 
     def close(self) -> None:
@@ -129,12 +138,14 @@ class SequentialExecutor:
     def lend(self, run: int) -> Lane:
         """A lane for that run. Any one thread may serve it, at any time: what starts before that waits for it.
 
-        Raises `InternalError` where the run has one already, or the executor is closed.
+        One that has been stopped gives way. Raises `InternalError` where the run has another one, or the executor is
+        closed.
         """
         with self._lock:
             if self._closed:
                 raise InternalError("a lane was asked for on a closed executor")
-            if run in self._lanes:
+            before = self._lanes.get(run)
+            if before is not None and not before.stopped:
                 raise InternalError(f"run {run} has a lane already")
             lane = self._lanes[run] = Lane(self, run)
         return lane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     AnyStore: TypeAlias = BaseStateStore | StateBackend
 
 
+_OF_A_STORE = ("load_state", "save_state", "save_task_state")
+
+
+def checked_store(store: AnyStore | None) -> AnyStore | None:
+    """`store`, where it has something to restore from or to save with; raises `ArgumentError`."""
+    if store is None or (not isinstance(store, type) and any(hasattr(store, name) for name in _OF_A_STORE)):
+        return store
+    fix = f"SQLiteStateStore({store!r:.80})" if isinstance(store, (str, os.PathLike)) else "SQLiteStateStore(path)"
+    raise ArgumentError(f"state_store is {store!r:.80}: use a state store, like {fix}")
+
+
 class BaseExecutor(ABC):
     """What every executor has; build on it to execute workflows in a way of your own.
 
@@ -27,7 +39,7 @@ class BaseExecutor(ABC):
         """`state_store` keeps what has completed; `storage` is another name of the same argument."""
         if storage is not None and state_store is not None and storage is not state_store:
             raise ArgumentError("state_store and storage are two names of one argument: give one of them")
-        self.storage = storage if state_store is None else state_store
+        self.storage = checked_store(storage if state_store is None else state_store)
 
     @property
     def state_store(self) -> AnyStore | None:

@@ -14,6 +14,7 @@ from flowweaver.library.base_executor import BaseExecutor
 from flowweaver.library.executing import (
     RELEASE_SECONDS,
     Options,
+    checked_workflow,
     opened,
     raise_failures,
     refuse_in_event_loop,
@@ -54,7 +55,12 @@ class EngineExecutor(BaseExecutor):
     ) -> None:
         super().__init__(storage, state_store=state_store)
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ArgumentError(f"the number of workers is {workers!r}: use a whole number of at least 1")
+            raise ArgumentError(
+                f"the number of workers is {workers!r:.80}: use a whole number of at least 1, and state_store=… for a "
+                "state store"
+            )
+        if isinstance(max_result_bytes, bool) or not isinstance(max_result_bytes, int) or max_result_bytes < 1:
+            raise ArgumentError(f"max_result_bytes is {max_result_bytes!r:.80}: use a whole number of at least 1")
         self.workers = workers
         self.max_result_bytes = max_result_bytes
         self.callback_errors = 0
@@ -100,7 +106,7 @@ class EngineExecutor(BaseExecutor):
         They share the workers, in turn. When some fail the others go on to their ends, and then the first one's error
         is raised, with the others as its notes.
         """
-        wanted = list(workflows)
+        wanted = list(workflows) if isinstance(workflows, Iterable) else [workflows]
         self._execute(wanted, Options(run_id, fresh, on_change))
         return wanted
 
@@ -162,7 +168,7 @@ class EngineExecutor(BaseExecutor):
         """An execution that has claimed the workflow; `finish` must follow."""
         from flowweaver.library.executions import Execution, claimed
 
-        with claimed(workflow):
+        with claimed(checked_workflow(workflow)):
             if options.fresh:
                 workflow.forget()
             elif self.durable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -118,7 +118,11 @@ class Callbacks:
 
     def _call(self, callback: Callable[..., Any], *arguments: Any) -> None:
         try:
-            callback(*arguments)
+            given = callback(*arguments)
+            if isinstance(given, Coroutine):
+                given.close()
+                what = f"the callback {callback!r:.80} gave a coroutine"
+                raise TypeError(f"{what}, which nobody awaits: use a plain function")  # noqa: TRY301 - told as what it raises
         except Exception:
             self.failed += 1
             logger.exception("a callback of workflow '%s' failed; the workflow goes on", self._workflow.name)

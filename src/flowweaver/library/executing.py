@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, get_args
 
-from flowweaver.errors import ArgumentError, EventLoopRunning, PlanChanged, WorkflowExecutionError
+from flowweaver.errors import ArgumentError, EventLoopRunning, InternalError, PlanChanged, WorkflowExecutionError
 from flowweaver.library.policies import OnChange
 
 if TYPE_CHECKING:
     from flowweaver.library.executions import Execution
     from flowweaver.library.sessions import Session
+    from flowweaver.library.workflow import Workflow
     from flowweaver.ports import Opening
 
 RELEASE_SECONDS = 2.0
@@ -33,6 +34,15 @@ class Options:
         self.run_id = run_id
         self.fresh = bool(fresh)
         self.on_change = on_change
+
+
+def checked_workflow(workflow: object) -> Workflow:
+    """`workflow`, where it is one; raises `ArgumentError`."""
+    from flowweaver.library.workflow import Workflow
+
+    if not isinstance(workflow, Workflow):
+        raise ArgumentError(f"what is executed is a Workflow, not {workflow!r:.80}: add the task to one")
+    return workflow
 
 
 def refuse_in_event_loop() -> None:
@@ -90,13 +100,17 @@ def serve(executions: Sequence[Execution]) -> None:
         while not execution.over:
             assert execution.inbox is not None  # it has been opened
             execution.inbox.serve()
+    for execution in executions:  # one that was over before anybody served has left what there is to tell
+        if execution.inbox is not None:
+            execution.inbox.drain()
 
 
 def release(executions: Sequence[Execution], session: Session, grace_seconds: float = RELEASE_SECONDS) -> None:
     """Start nothing more of these, wait so long for what is running, and let their runs go."""
     for execution in executions:
         if execution.opening is not None and not execution.over and not execution.broken:
-            session.engine.release(execution.opening.key, grace_seconds)
+            with suppress(InternalError):  # the engine has gone, and the run with it
+                session.engine.release(execution.opening.key, grace_seconds)
 
 
 def raise_failures(failures: Sequence[Exception]) -> None:

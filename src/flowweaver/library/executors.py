@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowweaver.errors import ArgumentError
 from flowweaver.library.base_executor import BaseExecutor
 from flowweaver.library.engine_executor import LARGEST_RESULT_BYTES, EngineExecutor
 from flowweaver.library.executing import lane_of, opened, released, serve
@@ -56,12 +57,13 @@ class ThreadedExecutor(EngineExecutor):
 
     def __init__(
         self,
-        max_workers: int = 4,
+        max_workers: int | None = 4,
         storage: AnyStore | None = None,
         *,
         state_store: AnyStore | None = None,
         max_result_bytes: int = LARGEST_RESULT_BYTES,
     ) -> None:
+        """`max_workers=None` is four, as it has always been."""
         super().__init__(4 if max_workers is None else max_workers, storage, state_store, max_result_bytes)
         self.max_workers = self.workers
 
@@ -87,6 +89,10 @@ class AsyncExecutor(EngineExecutor):
         max_result_bytes: int = LARGEST_RESULT_BYTES,
     ) -> None:
         """`use_uvloop` takes uvloop's event loop where that package is installed."""
+        if not isinstance(use_uvloop, bool):  # a state store would be lost here without a word
+            raise ArgumentError(
+                f"AsyncExecutor(use_uvloop={use_uvloop!r:.80}): use True or False, and state_store=… for a state store"
+            )
         super().__init__(max_concurrency, storage, state_store, max_result_bytes)
         self.max_concurrency = self.workers
         self.use_uvloop = use_uvloop

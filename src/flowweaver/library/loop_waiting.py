@@ -26,6 +26,9 @@ class LoopInbox:
         """Wait for `stop`; it can be called again after it was cancelled."""
         await asyncio.shield(self._stopped)
 
+    def drain(self) -> None:
+        """See `Inbox`: the loop does it."""
+
     def close(self) -> None:
         """See `Inbox`: there is nothing to give back."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -38,9 +39,13 @@ class RetryPolicy:
         """Raises `ArgumentError` where a number makes no sense."""
         for name, least in (("delay", 0.0), ("factor", 1.0), ("maximum", 0.0)):
             value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value) and value >= least):
                 raise ArgumentError(f"RetryPolicy({name}={value!r}): use a number of at least {least:g}")
-        on = (self.on,) if isinstance(self.on, type) else tuple(self.on)
+        for name in ("jitter", "timeouts"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArgumentError(f"RetryPolicy({name}={getattr(self, name)!r}): use True or False")
+        on = tuple(self.on) if isinstance(self.on, Iterable) and not isinstance(self.on, (type, str)) else (self.on,)
         if not all(isinstance(each, type) and issubclass(each, BaseException) for each in on):
             raise ArgumentError(f"RetryPolicy(on={self.on!r}): name classes of exceptions")
         object.__setattr__(self, "on", on)

@@ -25,6 +25,7 @@ from flowweaver.errors import (
     WorkflowRunningError,
 )
 from flowweaver.library.compiling import compiled
+from flowweaver.library.executing import checked_workflow
 from flowweaver.library.executors import EngineExecutor, ThreadedExecutor
 from flowweaver.library.policies import OnChange
 from flowweaver.library.runner_log import Chronicle, plain
@@ -81,11 +82,11 @@ class WorkflowRunner:
         """
         if executor is not None and not isinstance(executor, EngineExecutor):
             raise ArgumentError(f"WorkflowRunner takes one of FlowWeaver's executors, not {type(executor).__name__}")
-        if not grace_seconds >= 0:
+        if isinstance(grace_seconds, bool) or not isinstance(grace_seconds, (int, float)) or not grace_seconds >= 0:
             raise ArgumentError(f"WorkflowRunner(grace_seconds={grace_seconds!r}): use a number of at least 0")
         if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535):
             raise ArgumentError(f"WorkflowRunner(port={port!r}): use a number from 0 to 65535, or None")
-        self.workflow = workflow
+        self.workflow = checked_workflow(workflow)
         self.executor = executor if executor is not None else ThreadedExecutor()
         self.run_id = run_id
         self.resume_failed = resume_failed

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowweaver.core.graph import Graph
 from flowweaver.errors import ArgumentError, GraphError
-from flowweaver.library.tasks import MARK, Task, task_of
+from flowweaver.library.tasks import MARK, Task, checked_dependencies, task_of
 
 
 class TaskGraph:
@@ -46,9 +46,7 @@ class TaskGraph:
         name = task.name
         if name in self._positions:
             raise GraphError(f"Task '{name}' already exists in workflow '{self.name}': give one of them another name")
-        wanted = task.depends_on if depends_on is None else depends_on
-        if isinstance(wanted, str):
-            raise ArgumentError(f"task '{name}': depends_on is the text {wanted!r}: use a list, [{wanted!r}]")
+        wanted = checked_dependencies(name, task.depends_on if depends_on is None else depends_on)
         dependencies = tuple(dict.fromkeys(self._position(name, _name_of(each)) for each in wanted))
         self._positions[name] = len(self._dependencies)
         self._dependencies.append(dependencies)

@@ -7,13 +7,28 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from flowweaver.core.plan import TaskPlan
 from flowweaver.errors import ArgumentError
 from flowweaver.library.boards import Board
 from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice
 from flowweaver.library.statuses import TaskStatus
+
+if TYPE_CHECKING:
+    from typing import TypedDict, Unpack
+
+    class TaskSettings(TypedDict, total=False):
+        """What `@task` takes beside its named arguments: see `Task`."""
+
+        depends_on: Iterable[str | Task | Callable[..., Any]]
+        retry: RetryPolicy
+        version: str
+        trigger_rule: TriggerRule | str
+        allow_failure: bool
+        on_crash: OnCrash | str
+        isolation: Isolation | str
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 StatusCallback = Callable[[str, TaskStatus], None]
@@ -71,10 +86,16 @@ class Task:
         name = self.name = checked_name(self.name)
         self.retries = _checked_retries(name, self.retries)
         self.timeout = _checked_timeout(name, self.timeout)
-        if isinstance(self.depends_on, str):
-            text = self.depends_on
-            raise ArgumentError(f"task '{name}': depends_on is the text {text!r}: use a list, [{text!r}]")
-        self.depends_on = list(self.depends_on)
+        if not callable(self.fn):
+            raise ArgumentError(f"task '{name}': fn is {self.fn!r:.80}: use a function, and do not call it yourself")
+        self.depends_on = checked_dependencies(name, self.depends_on)
+        if self.on_status_change is not None:
+            checked_callback(self.on_status_change, f"task '{name}': on_status_change")
+        if self.on_retry is not None:
+            checked_callback(self.on_retry, f"task '{name}': on_retry")
+        if not isinstance(self.retry, RetryPolicy):
+            what = f"task '{name}': retry is {self.retry!r:.80}"
+            raise ArgumentError(f"{what}: use RetryPolicy(…), and retries=… for a number of them")
         self.version = str(self.version)
         self.trigger_rule = choice(TriggerRule, self.trigger_rule, f"task '{name}': trigger_rule")
         self.on_crash = choice(OnCrash, self.on_crash, f"task '{name}': on_crash")
@@ -176,7 +197,7 @@ def task(
     timeout: float | None = None,
     on_status_change: StatusCallback | None = None,
     on_retry: RetryCallback | None = None,
-    **settings: Any,
+    **settings: Unpack[TaskSettings],
 ) -> Callable[[F], F]: ...
 
 
@@ -198,8 +219,14 @@ def task(
     def mark(fn: F) -> F:
         own = name if isinstance(name, str) else getattr(fn, "__name__", type(fn).__name__)
         _task(fn, {"name": own, **told, **settings})  # what is wrong is said here, where it was written
-        setattr(fn, MARK, {"name": own, **told, **settings, "signature": _signature(fn)})
+        try:
+            setattr(fn, MARK, {"name": own, **told, **settings, "signature": _signature(fn)})
+        except (AttributeError, TypeError):
+            raise ArgumentError(f"@task can not mark {fn!r:.80}: write Task({own!r}, …) with it") from None
         return fn
+
+    if name is not None and not isinstance(name, str) and not callable(name):
+        raise ArgumentError(f"@task of {name!r:.80}: give it a function, or a name as text")
 
     return mark(name) if callable(name) else mark
 
@@ -233,6 +260,26 @@ def checked_name(name: object) -> str:
     if name.startswith("("):
         raise ArgumentError(f"a task's name is {name!r:.80}: a name must not begin with a parenthesis")
     return name
+
+
+def checked_dependencies(name: str, wanted: object) -> list[Any]:
+    """`depends_on` of the task `name` as a list; raises `ArgumentError` for one thing in place of several."""
+    if isinstance(wanted, str):
+        raise ArgumentError(f"task '{name}': depends_on is the text {wanted!r}: use a list, [{wanted!r}]")
+    if not isinstance(wanted, Iterable):
+        raise ArgumentError(f"task '{name}': depends_on is {wanted!r:.80}: use a list, [{wanted!r:.80}]")
+    return list(wanted)
+
+
+def checked_callback(callback: object, field: str) -> None:
+    """Raises `ArgumentError` for a callback that nobody would be called by."""
+    if not callable(callback):
+        raise ArgumentError(f"{field} is {callback!r:.80}: use a function")
+    if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None)):  # noqa: B004 - as above
+        raise ArgumentError(
+            f"{field} is the coroutine function {callback!r:.80}, which nobody would await: use a plain function, and "
+            "asyncio.run_coroutine_threadsafe in it for what a loop should do"
+        )
 
 
 def _checked_retries(name: str, retries: object) -> int:

@@ -26,6 +26,9 @@ class Inbox(Protocol):
     def serve(self) -> Any:
         """Do what is posted, until `stop`; a coroutine is awaited for that."""
 
+    def drain(self) -> None:
+        """Do what has been posted, and wait for nothing more."""
+
     def close(self) -> None:
         """Nobody waits here any more."""
 
@@ -57,16 +60,20 @@ class ThreadInbox:
         """Do what is posted, until `stop`. A KeyboardInterrupt comes out of here, and it can be called again."""
         while True:
             stops = self._stops  # before the items: what was posted before the stop is done before it
-            while self._items:
-                try:
-                    self._items[0]()
-                finally:
-                    self._items.popleft()
+            self.drain()
             if stops > self._served:
                 self._served = stops
                 return
             with suppress(Empty):
                 self._news.get(timeout=LONGEST_WAIT_SECONDS)
+
+    def drain(self) -> None:
+        """See `Inbox`."""
+        while self._items:
+            try:
+                self._items[0]()
+            finally:
+                self._items.popleft()
 
     def close(self) -> None:
         """See `Inbox`: there is nothing to give back."""

@@ -11,6 +11,7 @@ from flowweaver.library.policies import FailurePolicy, choice
 from flowweaver.library.statistics import Statistics, statistics_of
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus
 from flowweaver.library.task_graph import TaskGraph
+from flowweaver.library.tasks import checked_callback
 
 if TYPE_CHECKING:
     from flowweaver.core.plan import RunPlan
@@ -47,11 +48,11 @@ class Workflow(TaskGraph):
         """
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             raise ArgumentError(f"a workflow's name is {name!r:.80}: use a text of 1 to {LONGEST_NAME} characters")
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and (not _is_a(timeout, (int, float)) or not 0 < timeout < float("inf")):
             raise ArgumentError(f"Workflow(timeout={timeout!r}): use a number of seconds above 0, or None")
-        if parallelism is not None and (not isinstance(parallelism, int) or parallelism < 1):
+        if parallelism is not None and (not _is_a(parallelism, int) or parallelism < 1):
             raise ArgumentError(f"Workflow(parallelism={parallelism!r}): use a whole number of at least 1, or None")
-        if isinstance(priority, bool) or not isinstance(priority, int):
+        if not _is_a(priority, int):
             raise ArgumentError(f"Workflow(priority={priority!r}): use a whole number")
         super().__init__()
         self.name = name
@@ -73,6 +74,7 @@ class Workflow(TaskGraph):
         It is called after the change is durable, in order, never twice, and for the last time before `execute` returns;
         what it raises is logged and changes nothing.
         """
+        checked_callback(listener, f"a listener of workflow '{self.name}'")
         self._listeners.append(listener)
 
     @property
@@ -162,6 +164,8 @@ class Workflow(TaskGraph):
         from flowweaver.library.executors import EngineExecutor, ThreadedExecutor
 
         chosen = ThreadedExecutor() if executor is None else executor
+        if isinstance(chosen, type) or not callable(getattr(chosen, "execute", None)):
+            raise ArgumentError(f"the executor is {chosen!r:.80}: use one, like ThreadedExecutor()")
         if isinstance(chosen, EngineExecutor):
             return chosen.execute(self, run_id=run_id, fresh=fresh, on_change=on_change)
         if run_id != "default" or fresh or on_change != "warn":
@@ -228,3 +232,7 @@ class Workflow(TaskGraph):
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle keep what the tasks say, and do not follow the run."""
         return {**self.__dict__, "_board": None, "_executing": False, "_watchers": []}
+
+
+def _is_a(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
