@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from flowweaver.library.engine_executor import EngineExecutor
 from flowweaver.library.executing import raise_failures, release
 from flowweaver.library.executions import Execution
 from flowweaver.library.loop_waiting import LoopInbox
-from flowweaver.library.sessions import Session
+from flowweaver.library.sessions import Session, Sessions
 
 if TYPE_CHECKING:
     from flowweaver.library.executing import Options
@@ -26,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 async def execute_in_loop(executor: EngineExecutor, workflow: Workflow, options: Options) -> None:
     """See `EngineExecutor.execute_async`. What blocks (opening and closing files) is done in a thread."""
-    session = await _entered(executor)
+    loop = asyncio.get_running_loop()
+    session = await _entered(executor.sessions, loop)
     try:
         with session.waiting_inside():
             execution = executor.prepared(workflow, options, session)
@@ -35,18 +37,51 @@ async def execute_in_loop(executor: EngineExecutor, workflow: Workflow, options:
             finally:
                 executor.finish(execution, session)
     finally:
-        await asyncio.shield(asyncio.to_thread(executor.sessions.leave))
+        if loop.is_closed():  # nobody awaits this any more
+            executor.sessions.leave()
+        else:
+            await asyncio.shield(loop.run_in_executor(None, executor.sessions.leave))
     failure = execution.failure()
     raise_failures([] if failure is None else [failure])
 
 
-async def _entered(executor: EngineExecutor) -> Session:
-    entering = asyncio.ensure_future(asyncio.to_thread(executor.sessions.enter))
+# What must not be left undone is given to a thread at once. An asyncio task in between would be cancelled with all
+# others when `asyncio.run` ends, perhaps before it has begun.
+
+
+async def _entered(sessions: Sessions, loop: asyncio.AbstractEventLoop) -> Session:
+    entry = _Entry(sessions)
     try:
-        return await asyncio.shield(entering)
+        return await asyncio.shield(loop.run_in_executor(None, entry.enter))
     except asyncio.CancelledError:
-        entering.add_done_callback(lambda done: None if done.exception() else executor.sessions.leave())
+        if entry.give_up():
+            loop.run_in_executor(None, sessions.leave)
         raise
+
+
+class _Entry:
+    """A session that a thread enters for a coroutine, which may be cancelled meanwhile."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._guard = threading.Lock()
+        self._wanted = True
+        self._entered = False
+
+    def enter(self) -> Session:
+        session = self._sessions.enter()
+        with self._guard:
+            self._entered = True
+            wanted = self._wanted
+        if not wanted:
+            self._sessions.leave()
+        return session
+
+    def give_up(self) -> bool:
+        """Want it no more; whether it has been entered, and has to be left."""
+        with self._guard:
+            self._wanted = False
+            return self._entered
 
 
 async def _serve(execution: Execution, session: Session) -> None:
@@ -61,7 +96,7 @@ async def _serve(execution: Execution, session: Session) -> None:
         execution.go_on()
         await inbox.serve()
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(release, [execution], session))
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, release, [execution], session))
         raise
 
 

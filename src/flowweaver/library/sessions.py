@@ -126,8 +126,8 @@ class Sessions:
                 # A store of the program's own may want to be called by one thread.
                 lender=port if isinstance(port, ThreadedExecutor) and not hasattr(store, "carry") else None,
             )
+            stack.callback(engine.stop)  # also where Ctrl-C comes while it starts
             engine.start(recover=False)
-            stack.callback(engine.stop)
             self._closing = stack.pop_all()
             return Session(engine, store, runner, self._identity(), port)
 
