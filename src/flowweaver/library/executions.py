@@ -24,7 +24,7 @@ from flowweaver.errors import (
 from flowweaver.library.boards import Board
 from flowweaver.library.compiling import compiled
 from flowweaver.library.events import Callbacks
-from flowweaver.library.functions import Binding, object_marker
+from flowweaver.library.functions import Binding, is_exactly_json, object_marker
 from flowweaver.library.policies import OnChange
 from flowweaver.library.run_log import RunLog
 from flowweaver.library.sessions import Session, within
@@ -156,13 +156,15 @@ class Execution:
         return given
 
     def _encoded(self, position: int, task: Task) -> bytes:
-        value = task.result
-        try:
-            return encode_result(value, name=f"the result of task '{task.name}'")
-        except Refused as exc:
-            if self._binding.objects is None:
-                raise ArgumentError(str(exc)) from None
-        self._binding.objects[position] = value
+        value, objects = task.result, self._binding.objects
+        if objects is None or is_exactly_json(value):
+            what = f"the result of task '{task.name}'"
+            try:
+                return encode_result(value, name=what, limit=self._binding.max_result_bytes)
+            except Refused as exc:
+                if objects is None:
+                    raise ArgumentError(str(exc)) from None
+        objects[position] = value
         return object_marker(position)
 
     # -------------------------------------------------------------------------------------- told by the engine's thread
