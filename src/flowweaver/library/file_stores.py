@@ -35,14 +35,17 @@ class FileStateStore(BaseStateStore):
     keeps_runs = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """The folders on the way to `path` are made; the file is, when something is written."""
+        """The folders on the way to `path` are made; the file is, when something is written. A path that is not whole
+        is one of the folder that the process is in now, wherever it goes later.
+        """
         self._path = Path(path)
+        self._place = self._path.absolute()
         self._path.parent.mkdir(parents=True, exist_ok=True)
 
     @property
     def identity(self) -> Path:
         """The same for all objects on one file."""
-        return Path(os.path.realpath(self._path))
+        return Path(os.path.realpath(self._place))
 
     @contextmanager
     def opened(self, *, exclusive: bool = False) -> Iterator[Store]:
