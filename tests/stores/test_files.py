@@ -184,7 +184,7 @@ def test_the_log_does_not_grow_for_ever(open_store, path, monkeypatch):
     for number in range(200):
         store.commit(Changes(runs=[RunChanged(run, RunHead(priority=number))]))
         biggest = max(biggest, store.wal_bytes())
-    assert biggest < 40 * 4200
+    assert biggest < 150 * 4200  # with the room for the next commits
     assert store.database_bytes() == path.stat().st_size
 
 

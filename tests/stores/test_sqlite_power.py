@@ -56,13 +56,18 @@ def logged(tmp_path_factory):
     store.checkpoint()  # the log begins anew: what follows is all in it
     store.close()
     store = SQLiteStore(path, clock=ManualClock())
-    ends = [(store.wal_bytes(), 0, picture(store, key))]
+    ends = [(end_of(store), 0, picture(store, key))]
     for number, changes in enumerate(commits(key, dice), 1):
         store.commit(changes)
-        ends.append((store.wal_bytes(), number, picture(store, key)))
+        ends.append((end_of(store), number, picture(store, key)))
     copies = {suffix: (folder / f"state.db{suffix}").read_bytes() for suffix in ("", "-wal")}
     store.close()
     return key, copies, ends
+
+
+def end_of(store):
+    """Where the last commit ends in the log, which is longer than what is in it."""
+    return HEADER + FRAME * store._writer._log_pages
 
 
 def cuts(size):
@@ -77,7 +82,8 @@ def cuts(size):
 def test_a_log_that_is_cut_holds_exactly_the_commits_that_ended_before(logged, tmp_path, rest):
     key, copies, ends = logged
     log = copies["-wal"]
-    assert ends[-1][0] == len(log), "the log has been written from its beginning again: the test says nothing"
+    assert ends == sorted(ends, key=lambda end: end[0]), "the log has been begun again: the test says nothing"
+    assert ends[-1][0] <= len(log)
     path = tmp_path / "state.db"
     seen = set()
     for cut in cuts(len(log)):

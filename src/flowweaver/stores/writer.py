@@ -19,6 +19,7 @@ from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.stores import migrations
 from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
 from flowweaver.stores.failures import Verdict, translated, verdict
+from flowweaver.stores.log_room import LogRoom
 from flowweaver.stores.statements import statements
 
 CHECKPOINT_PAGES = 1_000
@@ -38,6 +39,7 @@ class Writer:
         self._distrusted: str | None = None  # why the connection is not used any more
         self._log_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
+        self._room = LogRoom(f"{path}-wal") if vfs is None else None
         self._connection = self._opened(create=True)
         self._cursor = self._connection.cursor()
         self._id, _, self._sequence = self._position()
@@ -59,6 +61,8 @@ class Writer:
             cursor = self._usable()
             try:
                 cursor.execute("BEGIN IMMEDIATE")
+                if self._room is not None:
+                    self._room.make(self._log_pages)
                 outcome = work(cursor)
             except apsw.Error as exc:
                 raise self._rolled_back(exc) from exc
@@ -81,6 +85,7 @@ class Writer:
             try:
                 self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 self._log_pages = 0
+                self._forget_room()
             except apsw.BusyError:
                 pass  # a reader looks at it; what could be brought over has been
             except apsw.Error as exc:
@@ -100,6 +105,7 @@ class Writer:
             discard(self._connection)
             if distrusted:
                 self._settle_log()
+            self._forget_room()
             self._connection = self._opened(create=False)
             self._cursor = self._connection.cursor()
             self._sequence = self._recognized()
@@ -203,8 +209,13 @@ class Writer:
     def _note_log_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         if pages < self._log_pages:
             self._checkpoint_at = CHECKPOINT_PAGES  # the log was begun anew
+            self._forget_room()
         self._log_pages = pages
         return apsw.SQLITE_OK
+
+    def _forget_room(self) -> None:
+        if self._room is not None:
+            self._room.forget()
 
     def _checkpoint_now(self) -> None:
         """What was to be committed is durable already, so a failure here is one of the next call."""
