@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from flowweaver.core.events import (
     AttemptEnded,
@@ -23,6 +22,7 @@ from flowweaver.core.events import (
     WorkersRequested,
 )
 from flowweaver.core.plan import RunPlan
+from flowweaver.engine.arrivals import Answered, Batch, Call, Item, Lender, Release
 from flowweaver.engine.conductor import Conductor
 from flowweaver.engine.inbox import Inbox
 from flowweaver.engine.inputs import GIVEN_BYTES
@@ -62,51 +62,6 @@ class SystemClock:
         return time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Something to do on the engine's thread, between two turns."""
-
-    call: Callable[[], Any]
-    answer: Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Release:
-    """A held run to be let go, in the turn that interrupts what still runs of it."""
-
-    run: int
-    answer: Future[None]
-
-
-_Item = Event | ChildProcess | Submission | Wish | _Call | _Release
-_Answered = Submission | Wish | _Call | _Release  # what somebody waits for
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What has arrived, sorted."""
-
-    events: list[Event] = field(default_factory=list)
-    processes: list[ChildProcess] = field(default_factory=list)
-    asked: list[Submission | Wish] = field(default_factory=list)
-    released: list[_Release] = field(default_factory=list)
-
-
-class Lender(Protocol):
-    """An executor whose threads may take turns, and which has a thread go on by itself with what that turn starts."""
-
-    @property
-    def quick(self) -> bool:
-        """Whether bodies take less time than waking a thread: then one thread runs all that its turn has started."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether something waits for a thread that has started it."""
-
-    def share(self) -> None:
-        """Let other threads have that."""
-
-
 class Engine:
     """Runs workflows over one store. Use it as a context manager, or call `start` and `stop`."""
 
@@ -130,13 +85,13 @@ class Engine:
         self._clock = clock or SystemClock()
         self._store = store
         self._executor = executor
-        self._inbox: Inbox[_Item] = Inbox()
+        self._inbox: Inbox[Item] = Inbox()
         self._finished = threading.Condition()
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._failure = ""
         self._over = False  # nothing is taken from the inbox any more
-        self._in_hand: list[_Item] = []  # taken from it for the turn that is on
+        self._in_hand: list[Item] = []  # taken from it for the turn that is on
         self._lender = lender
         self._turns = threading.Lock()  # held by whoever takes a turn
         self._turning = 0  # the thread that does
@@ -230,7 +185,7 @@ class Engine:
         idle = self._call(lambda: self._conductor.hold(key))
         idle.wait(grace_seconds)
         answer: Future[None] = Future()
-        self._wait_for(_Release(key, answer))
+        self._wait_for(Release(key, answer))
 
     def add_workers(self, count: int) -> None:
         """Let so many more attempts run at once, or fewer where it is negative; returns at once. What runs goes on."""
@@ -291,9 +246,9 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------- inside
 
     def _call(self, call: Callable[[], Any]) -> Any:
-        return self._wait_for(_Call(call, Future()))
+        return self._wait_for(Call(call, Future()))
 
-    def _wait_for(self, item: _Answered) -> Any:
+    def _wait_for(self, item: Answered) -> Any:
         if self._turning == threading.get_ident():
             raise InternalError("this is the engine's own thread, which can not wait for itself: ask from another one")
         self._inbox.put(item)
@@ -376,11 +331,11 @@ class Engine:
         """Tell everybody whose question will not be answered any more."""
         items, self._in_hand = self._in_hand, []
         for item in [*items, *self._inbox.take()]:
-            if isinstance(item, _Answered) and not item.answer.done():
+            if isinstance(item, Answered) and not item.answer.done():
                 with suppress(InvalidStateError):
                     item.answer.set_exception(InternalError(self._failure or "the engine has stopped"))
 
-    def _next_items(self) -> list[_Item]:
+    def _next_items(self) -> list[Item]:
         """Everything that has arrived, and what is worth waiting for."""
         conductor, inbox = self._conductor, self._inbox
         items = inbox.take()
@@ -406,8 +361,8 @@ class Engine:
             self._turns.release()
         return True
 
-    def _take_care(self, items: list[_Item]) -> None:
-        batch = _Batch()
+    def _take_care(self, items: list[Item]) -> None:
+        batch = Batch()
         for item in items:
             if isinstance(item, AttemptEnded):  # most are
                 batch.events.append(item)
@@ -416,7 +371,7 @@ class Engine:
             elif isinstance(item, RerunRequested):
                 if (event := self._conductor.intake.rerun(item)) is not None:
                     batch.events.append(event)
-            elif isinstance(item, _Answered):
+            elif isinstance(item, Answered):
                 self._take(item, batch)
             else:
                 batch.events.append(item)
@@ -430,11 +385,11 @@ class Engine:
         if world.draining and not world.running:
             self._idle.set()
 
-    def _take(self, item: _Answered, batch: _Batch) -> None:
+    def _take(self, item: Answered, batch: Batch) -> None:
         """What somebody waits for: at once, or with this turn."""
-        if isinstance(item, _Call):
+        if isinstance(item, Call):
             self._answer(item)
-        elif isinstance(item, _Release):
+        elif isinstance(item, Release):
             self._conductor.hold(item.run)
             batch.released.append(item)
             batch.events.append(InterruptRequested(item.run))
@@ -448,7 +403,7 @@ class Engine:
             with self._finished:
                 self._finished.notify_all()
 
-    def _answer(self, item: _Call) -> None:
+    def _answer(self, item: Call) -> None:
         try:
             item.answer.set_result(item.call())
         except Exception as error:  # noqa: BLE001 - it is the caller's to see

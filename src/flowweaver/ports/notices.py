@@ -34,11 +34,11 @@ class RunNotice:
 
 Notice = TaskNotice | RunNotice
 Listener = Callable[[Sequence[Notice]], None]
-"""Called on the engine's own thread after each commit, in order; it must return at once. What it raises is logged."""
+"""Called within the engine's turn after each commit, in order; it must return at once. What it raises is logged."""
 
 
 class RunObserver(Protocol):
-    """Told of one run, on the engine's thread, after the commit. It must return at once; what it raises is logged."""
+    """Told of one run, within the engine's turn, after the commit. It must return at once; what it raises is logged."""
 
     @property
     def wants_notices(self) -> bool:

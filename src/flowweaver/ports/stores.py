@@ -84,7 +84,7 @@ class ChildProcess:
 
 
 class Store(Protocol):
-    """Where runs are kept. One engine has it; all writing calls come from one thread, reading calls from any.
+    """Where runs are kept. One engine has it; writing calls come one at a time, reading calls from any thread.
 
     Every writing call is one transaction: it happened as a whole, and is durable when the call returns, or it raised
     `StoreUnavailable` and nothing happened, or `CommitUnknown` and `position().sequence` tells.
