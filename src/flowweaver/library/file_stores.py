@@ -11,8 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowweaver.errors import ArgumentError, StoreError
 from flowweaver.library.abstract_stores import BaseStateStore
 from flowweaver.library.statuses import TaskStatus
+from flowweaver.stores.filesystems import checked_path
 
 if TYPE_CHECKING:
     from flowweaver.library.open_files import OpenFile
@@ -36,11 +38,19 @@ class FileStateStore(BaseStateStore):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """The folders on the way to `path` are made; the file is, when something is written. A path that is not whole
-        is one of the folder that the process is in now, wherever it goes later.
+        is one of the folder that the process is in now, wherever it goes later. Raises `ArgumentError`, `StoreError`.
         """
-        self._path = Path(path)
+        text = os.fsdecode(path)
+        if text in {"", ":memory:"} or "\0" in text:
+            raise ArgumentError(
+                f"the path of the state store is {text!r}: name a file; to keep nothing, leave the state store out"
+            )
+        self._path = Path(text)
         self._place = self._path.absolute()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreError(f"the folder of {self._place} can not be made: {exc.strerror}") from exc
 
     @property
     def identity(self) -> Path:
@@ -63,6 +73,7 @@ class FileStateStore(BaseStateStore):
 
     def _begin(self, path: Path) -> Store:
         """Open the file, after taking over what an older version has left there."""
+        checked_path(path)
         self._take_over(path)
         return self._open(path)
 

@@ -59,10 +59,16 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def checked_path(path: Path) -> Path:
     """The path of a state file without links, after looking at where it is; raises `StoreError`."""
     real = Path(os.path.realpath(path))
-    if not real.parent.is_dir():
-        raise StoreError(f"{real.parent} is no folder: make it first, or name a file in another one")
-    if real.is_dir():
+    try:
+        is_folder, is_there, is_file = real.is_dir(), real.exists(), real.is_file()
+        if not real.parent.is_dir():
+            raise StoreError(f"{real.parent} is no folder: make it first, or name a file in another one")
+    except OSError as exc:  # a name too long, a folder that may not be entered
+        raise StoreError(f"{real} can not be looked at: {exc.strerror}; name another file") from exc
+    if is_folder:
         raise StoreError(f"{real} is a folder: name a file in it")
+    if is_there and not is_file:
+        raise StoreError(f"{real} is no usual file but a device, pipe or socket: name another one")
     refuse_network(real.parent)
     return real
 
