@@ -103,6 +103,7 @@ class Execution:
         """What to ask of the engine. `inbox_of` gives, for the run's key, where its waiting thread takes its work."""
 
         def observe(run: RunState, opening: Opening) -> Execution:
+            self.go_on()  # before anything of it starts
             self.opening = opening
             try:
                 self.inbox = inbox_of(opening.key)
