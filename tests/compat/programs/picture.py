@@ -4,9 +4,8 @@ import contextlib
 import webbrowser
 from pathlib import Path
 
-from flowweaver.utils import export_mermaid, save_mermaid, view_mermaid
-
 from flowweaver import SequentialExecutor, Task, Workflow
+from flowweaver.utils import export_mermaid, save_mermaid, view_mermaid
 
 opened = []
 webbrowser.open = lambda url, *others: opened.append(url) or True
