@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ def _lacking(marker: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{error}; {HOW_TO_GET[marker]}"
     return "" if found.stdout.startswith("node/") else f"no nodes {found.stderr.strip()}; {HOW_TO_GET[marker]}"
+
+
+def pytest_configure() -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and tests would wait for what never comes.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
