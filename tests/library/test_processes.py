@@ -292,6 +292,7 @@ def test_a_retry_waits_until_the_process_before_it_is_gone(executor_of, tmp_path
     assert workflow.results["body"] is False, "the attempt before was alive"
 
 
+@pytest.mark.slow
 def test_the_next_execution_waits_until_a_process_of_the_one_before_is_gone(executor, tmp_path):
     workflow = workflow_of(tmp_path, bodies.deaf_at_first, timeout=60)
     with executor:

@@ -78,7 +78,9 @@ def cuts(size):
         yield dice.randrange(size + 1)
 
 
-@pytest.mark.parametrize("rest", ["nothing", "zeros", "noise"])
+@pytest.mark.parametrize(
+    "rest", ["nothing", *(pytest.param(rest, marks=pytest.mark.slow) for rest in ("zeros", "noise"))]
+)
 def test_a_log_that_is_cut_holds_exactly_the_commits_that_ended_before(logged, tmp_path, rest):
     key, copies, ends = logged
     log = copies["-wal"]
