@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
-from flowweaver.core.events import AttemptId, Shutdown
-from flowweaver.core.phases import RunPhase, TaskPhase
-from flowweaver.core.state import RunHead, TaskState
+from flowweaver.core.events import AttemptId
 from flowweaver.errors import InternalError
 from flowweaver.ports import ChildProcess, RunName
 from flowweaver.stores import rows
@@ -71,13 +69,13 @@ def _run_of(told: dict[str, Any]) -> Creation:
     return Creation(
         key=told["key"],
         name=RunName(*told["name"]),
-        head=_head_of(told["head"]),
+        head=rows.told_head(told["head"]),
         plan=told["plan"],
         digest=told["digest"],
         names=_names_of(told["plan"]),
         source=told["source"],
         kept=dict(told["kept"]),
-        given={position: (_state_of(state), _result_of(result)) for position, state, result in told["given"]},
+        given={position: (rows.told_state(state), _result_of(result)) for position, state, result in told["given"]},
     )
 
 
@@ -105,11 +103,11 @@ def _told_of_changes(changes: Changes, processes: Iterable[ChildProcess]) -> dic
 
 def _commit_of(told: dict[str, list[Any]]) -> Commit:
     changes = Changes(
-        tasks=[TaskChanged(run, task, _state_of(state)) for run, task, state in told.get("tasks", ())],
+        tasks=[TaskChanged(run, task, rows.told_state(state)) for run, task, state in told.get("tasks", ())],
         results=[ResultRecorded(run, task, _result_of(result)) for run, task, result in told.get("results", ())],
         started=[AttemptStarted(AttemptId(*attempt), at) for attempt, at in told.get("started", ())],
         closed=[AttemptClosed(AttemptId(*attempt), *rest) for attempt, *rest in told.get("closed", ())],
-        runs=[RunChanged(run, _head_of(head)) for run, head in told.get("runs", ())],
+        runs=[RunChanged(run, rows.told_head(head)) for run, head in told.get("runs", ())],
     )
     processes = [
         ChildProcess(attempt=AttemptId(*attempt), pid=pid, started=started)
@@ -128,39 +126,3 @@ def _told_of_result(result: bytes) -> str | list[str]:
 
 def _result_of(told: str | list[str]) -> bytes:
     return told.encode() if isinstance(told, str) else bytes.fromhex(told[0])
-
-
-def _state_of(row: list[Any]) -> TaskState:
-    phase, attempts, failures, crashes, not_before, started, finished, reason, message, error_type = row
-    return TaskState(
-        phase=TaskPhase(phase),
-        attempts=attempts,
-        failures=failures,
-        crashes=crashes,
-        reason=reason,
-        message=message,
-        error_type=error_type,
-        not_before=not_before,
-        started_at=started,
-        finished_at=finished,
-    )
-
-
-def _head_of(row: list[Any]) -> RunHead:
-    phase, reason, message, created, started, finished, deadline, shutdown = row[:8]
-    failed, suspended, priority, most, token = row[8:]
-    return RunHead(
-        phase=RunPhase(phase),
-        reason=reason,
-        message=message,
-        created_at=created,
-        started_at=started,
-        finished_at=finished,
-        deadline=deadline,
-        shutdown=None if shutdown is None else Shutdown(shutdown),
-        failed_fast=failed,
-        suspended=suspended,
-        priority=priority,
-        parallelism=most,
-        rerun_token=token,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, cast
 
@@ -55,28 +55,33 @@ def attempt_of(task: int, number: int) -> AttemptId:
     return AttemptId(*task_of(task), number)
 
 
-def head_of(row: Row) -> tuple[int, RunName, RunHead]:
-    """A run's key, name and head from a row of `read_head` or `list_heads`; raises `StoreCorrupt`."""
+def told_head(row: Sequence[Any]) -> RunHead:
+    """The head whose `head_row` a row begins with; raises `KeyError` or `ValueError` for a word that is none."""
     phase, reason, message, created, started, finished, deadline, shutdown, failed, suspended, priority, most, token = (
         row[:13]
     )
+    return RunHead(
+        phase=_RUN_PHASES[phase],
+        reason=reason,
+        message=message,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+        deadline=deadline,
+        shutdown=None if shutdown is None else Shutdown(shutdown),
+        failed_fast=bool(failed),
+        suspended=bool(suspended),
+        priority=priority,
+        parallelism=most,
+        rerun_token=token,
+    )
+
+
+def head_of(row: Row) -> tuple[int, RunName, RunHead]:
+    """A run's key, name and head from a row of `read_head` or `list_heads`; raises `StoreCorrupt`."""
     workflow, run_id, generation, key = row[13:]
     try:
-        head = RunHead(
-            phase=_RUN_PHASES[phase],
-            reason=reason,
-            message=message,
-            created_at=created,
-            started_at=started,
-            finished_at=finished,
-            deadline=deadline,
-            shutdown=None if shutdown is None else Shutdown(shutdown),
-            failed_fast=bool(failed),
-            suspended=bool(suspended),
-            priority=priority,
-            parallelism=most,
-            rerun_token=token,
-        )
+        head = told_head(row)
     except (KeyError, ValueError) as exc:
         raise StoreCorrupt(f"run {key}: {exc} is no phase or shutdown that this version knows") from exc
     return key, RunName(workflow, run_id, generation), head
@@ -88,7 +93,7 @@ def tasks_of(rows: Iterable[Row], count: int) -> tuple[TaskState, ...]:
     for row in rows:
         run, task = task_of(row[10])
         try:
-            states[task] = _task_of(row)
+            states[task] = told_state(row)
         except KeyError as exc:
             raise StoreCorrupt(f"run {run}, task {task}: {exc} is no phase that this version knows") from exc
         except IndexError as exc:
@@ -96,8 +101,9 @@ def tasks_of(rows: Iterable[Row], count: int) -> tuple[TaskState, ...]:
     return tuple(states)
 
 
-def _task_of(row: Row) -> TaskState:
-    phase, attempts, failures, crashes, not_before, started, finished, reason, message, error_type, _ = row
+def told_state(row: Sequence[Any]) -> TaskState:
+    """The state whose `task_row` a row begins with; raises `KeyError` for a phase that is none."""
+    phase, attempts, failures, crashes, not_before, started, finished, reason, message, error_type = row[:10]
     return TaskState(
         phase=_TASK_PHASES[phase],
         attempts=attempts,
