@@ -182,8 +182,6 @@ class EngineExecutor(BaseExecutor):
                 on_change=options.on_change,
                 session=session,
                 durable=self.durable,
-                carries_objects=not self.durable,
-                identity=str(session.identity),
                 one_at_a_time=self.one_at_a_time,
                 max_result_bytes=self.max_result_bytes,
             )
@@ -194,7 +192,7 @@ class EngineExecutor(BaseExecutor):
         """Fetch what the objects will show, and let them go."""
         try:
             if execution.opening is not None and not execution.broken:
-                execution.restore_results(session.store)
+                execution.restore_results()
                 if not self.durable:
                     session.engine.forget(execution.opening.key)
         finally:

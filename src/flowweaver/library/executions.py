@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import itertools
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from flowweaver.library.run_log import RunLog
 from flowweaver.library.sessions import Session, within
 from flowweaver.library.statuses import TaskStatus
 from flowweaver.library.waiting import Inbox
-from flowweaver.ports import Notice, Opening, RunRequest, Store, TaskNotice
+from flowweaver.ports import Notice, Opening, RunRequest, TaskNotice
 from flowweaver.runners.failures import Refused
 from flowweaver.runners.results import encode_result
 
@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 class Execution:
     """One execution. Implements `ports.RunObserver`: those methods are called by the engine's thread."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only, and called in one place
+    def __init__(
         self,
         workflow: Workflow,
         *,
@@ -54,15 +54,12 @@ class Execution:
         fresh: bool,
         on_change: OnChange,
         durable: bool,
-        carries_objects: bool,
-        identity: Hashable,
         session: Session,
         one_at_a_time: bool,
         max_result_bytes: int,
     ) -> None:
-        """`workflow` has been claimed, and stays so until `close`. `durable`: the store knows more than the objects do;
-        `carries_objects`: results that JSON does not have are passed on as they are; `identity` tells this store from
-        others in the process. Raises `ArgumentError`.
+        """`workflow` has been claimed, and stays so until `close`. `durable`: the store knows more than the objects do,
+        and results are what JSON carries; else they are passed on as they are. Raises `ArgumentError`.
         """
         self.workflow = workflow
         self.run_id = run_id
@@ -80,11 +77,8 @@ class Execution:
         self._log = RunLog(self._compiled.plan)
         self._watchers = workflow.watchers
         self._wants_notices = self._callbacks.any or bool(self._watchers)
-        self._engine = session.engine
         self._stopped = False
         self._session = session
-        self._runner = session.runner
-        self._store = session.store
         self._carry = getattr(session.store, "carry", None)  # a store of the program's own gets objects as they are
         context = contextvars.copy_context()
         context.run(within.set, session)
@@ -92,9 +86,9 @@ class Execution:
             functions=self._compiled.functions,
             retry_on=self._compiled.retry_on,
             context=context,
-            objects=self.board.objects if carries_objects else None,
+            objects=None if durable else self.board.objects,
             max_result_bytes=max_result_bytes,
-            identity=(identity if durable else id(workflow), workflow.name, run_id),
+            identity=(str(session.identity) if durable else id(workflow), workflow.name, run_id),
         )
 
     # --------------------------------------------------------------------------------------------------- the request
@@ -107,14 +101,14 @@ class Execution:
             self.opening = opening
             try:
                 self.inbox = inbox_of(opening.key)
-                self._runner.bind(opening.key, self._binding)
+                self._session.runner.bind(opening.key, self._binding)
                 if self._carry is not None:
                     self._carry(opening.key, self.board.objects)
-                self.board.follow(run, partial(self._fetched, self._store, opening.key))
+                self.board.follow(run, partial(self._fetched, opening.key))
                 self.workflow.attach(self.board)
                 self._log.begins(opening)
             except BaseException:  # it is raised to whoever waits, and nobody else will tell that it is over
-                self._runner.unbind(opening.key)
+                self._session.runner.unbind(opening.key)
                 self.over = True
                 raise
             return self
@@ -134,9 +128,8 @@ class Execution:
             allow_change=self._allow_change,
         )
 
-    @staticmethod
-    def _fetched(store: Store, key: int, position: int) -> bytes | None:
-        return store.read_results(key, [position]).get(position)
+    def _fetched(self, key: int, position: int) -> bytes | None:
+        return self._session.store.read_results(key, [position]).get(position)
 
     def request_anew(self, inbox_of: Callable[[int], Inbox]) -> RunRequest:
         """The same, for a new run whatever is there."""
@@ -219,7 +212,7 @@ class Execution:
     def _end(self) -> None:
         assert self.inbox is not None
         assert self.opening is not None
-        self._runner.unbind(self.opening.key)
+        self._session.runner.unbind(self.opening.key)
         self.over = True
         self.inbox.stop()
 
@@ -230,7 +223,7 @@ class Execution:
         self._stopped = True
         if self.opening is not None and not self.over:
             with suppress(InternalError):  # the engine has gone, and the run with it
-                self._engine.release(self.opening.key, grace_seconds)
+                self._session.engine.release(self.opening.key, grace_seconds)
 
     def go_on(self) -> None:
         """The run is open: raises where `stop` has been called meanwhile."""
@@ -244,10 +237,10 @@ class Execution:
 
     # --------------------------------------------------------------------------------------------------- afterwards
 
-    def restore_results(self, store: Store) -> None:
+    def restore_results(self) -> None:
         """Fetch the results of what had completed before this execution; they are decoded when asked for."""
         assert self.opening is not None
-        results, tasks = self.board.results, self.board.tasks
+        results, tasks, store = self.board.results, self.board.tasks, self._session.store
         missing = [
             position
             for position, result in enumerate(results)
