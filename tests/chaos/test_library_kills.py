@@ -128,15 +128,18 @@ def storm(
     starts: Counter[str] = Counter()
     excess: Counter[str] = Counter()
     while killed < kills:
-        process = here.start()
-        deadline = time.monotonic() + 30
         lines: list[tuple[str, str]] = []
-        while not lines and process.poll() is None and time.monotonic() < deadline:
-            lines += here.lines()
-            time.sleep(0.002)
-        time.sleep(dice.uniform(0.0, 0.25))
-        process.send_signal(number)
-        said, complained = process.communicate()
+        with here.start() as process:
+            try:
+                deadline = time.monotonic() + 30
+                while not lines and process.poll() is None and time.monotonic() < deadline:
+                    lines += here.lines()
+                    time.sleep(0.002)
+                time.sleep(dice.uniform(0.0, 0.25))
+                process.send_signal(number)
+                said, complained = process.communicate()
+            finally:
+                process.kill()
         lines += here.lines()
         started = [name for what, name in lines if what == "start"]
         again = done.intersection(started)
@@ -164,6 +167,9 @@ def storm(
         else:
             assert "CrashLoop" in complained or "killed" in complained or "process" in complained, complained
             done = here.recorded()
+            if not started:  # a store that loses what it was told forgets each time that this run was resumed
+                here.run += 1
+                done, starts = set(), Counter()
     return hits, excess
 
 
