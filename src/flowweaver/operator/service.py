@@ -247,6 +247,11 @@ class Operator:
         }
         metrics.watch_gauges("flowweaver_workflows", "Workflows of this store.", "phase", phases)
         metrics.watch_gauge("flowweaver_ready", "Whether /readyz says yes.", lambda: float(not self.unready()))
+        metrics.watch_gauge(
+            "flowweaver_store_writable",
+            "Whether the store takes writes.",
+            lambda: float(not engine.health().store_error),
+        )
         metrics.watch_gauge("flowweaver_workers", "Attempts at once.", lambda: engine.health().workers)
         metrics.watch_gauge("flowweaver_workers_busy", "Attempts now.", lambda: engine.health().running)
         metrics.watch_gauge("flowweaver_attempts_abandoned", "Bodies given up.", lambda: engine.health().abandoned)

@@ -34,6 +34,7 @@ class Metrics:
         self._count_requests(registry)
         self._count_runs(registry)
         self._count_writes(registry)
+        self._count_state(registry)
 
     def _count_queue(self, registry: CollectorRegistry) -> None:
         queue: dict[str, Any] = {"labelnames": ["name"], "registry": registry}
@@ -94,6 +95,29 @@ class Metrics:
             "flowweaver_watch_restarts_total", "Watches that failed.", ["reason"], registry=registry
         )
         self._drift = Counter("flowweaver_resync_drift_total", "What a sweep found.", ["kind"], registry=registry)
+
+    def _count_state(self, registry: CollectorRegistry) -> None:
+        self._recovered = Counter(
+            "flowweaver_recovered_tasks_total",
+            "Tasks that a restart or a lost volume left.",
+            ["action"],
+            registry=registry,
+        )
+        self._store_errors = Counter(
+            "flowweaver_store_errors_total", "Writes of the state file that failed.", ["kind"], registry=registry
+        )
+        self._backups = Counter(
+            "flowweaver_backups_total", "Backups that the operator tried.", ["result"], registry=registry
+        )
+        self._backup_seconds = Histogram(
+            "flowweaver_backup_duration_seconds", "Time of a backup.", buckets=LONG, registry=registry
+        )
+        self._backup_every = Gauge(
+            "flowweaver_backup_interval_seconds", "How often the operator backs up; 0: never.", registry=registry
+        )
+        self._backup_at = Gauge(
+            "flowweaver_backup_last_success_timestamp_seconds", "When the newest backup was written.", registry=registry
+        )
 
     def watch_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for; `read` must not block."""
@@ -187,6 +211,30 @@ class Metrics:
     def workflow_refused(self, reason: str) -> None:
         """A spec can not run."""
         self._refused.labels(reason).inc()
+
+    # --------------------------------------------------------------------------------------------------------- state
+
+    def recovered(self, action: str, tasks: int = 1) -> None:
+        """So many tasks were "rebuilt" from a status, "interrupted" by a restart, or "adopted" from another store."""
+        self._recovered.labels(action).inc(tasks)
+
+    def store_failed(self, kind: str) -> None:
+        """A write or a read of the state file failed: "full", "io", "corrupt" or "readonly"."""
+        self._store_errors.labels(kind).inc()
+
+    def backed_up(self, result: str, seconds: float) -> None:
+        """A backup was "written" or "failed" after so long."""
+        self._backups.labels(result).inc()
+        if result == "written":
+            self._backup_seconds.observe(seconds)
+
+    def backup_every(self, seconds: float) -> None:
+        """The operator backs up so often; 0: it does not. Told once, at the start."""
+        self._backup_every.set(seconds)
+
+    def backup_at(self, epoch: float) -> None:
+        """The newest whole backup is of this time, in seconds since 1970; also told at the start of what is there."""
+        self._backup_at.set(epoch)
 
 
 def _version() -> str:
