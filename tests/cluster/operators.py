@@ -28,10 +28,16 @@ COMMAND = Path(sys.executable).with_name("flowweaver")
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
 
-def render_chart(release: str, namespace: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The chart's objects, as `helm install` would apply them; raises `AssertionError` with what helm said."""
+def render_chart(
+    release: str, namespace: str, values: Mapping[str, Any], *, hooks: bool = False
+) -> list[dict[str, Any]]:
+    """The chart's objects, as `helm install` would apply them; raises `AssertionError` with what helm said.
+
+    With `hooks` also those that helm applies for a moment: for `helm test` and before `helm uninstall`.
+    """
+    which = [] if hooks else ["--no-hooks"]
     rendering = subprocess.run(
-        [assets.find("helm"), "template", release, CHART, "--namespace", namespace, "--values", "-"],
+        [assets.find("helm"), "template", release, CHART, "--namespace", namespace, *which, "--values", "-"],
         input=json.dumps(values),
         capture_output=True,
         text=True,
