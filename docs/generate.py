@@ -96,24 +96,14 @@ def settings() -> str:
 
 def metrics() -> str:
     """Every metric of the operator, under the name that /metrics shows."""
-    from unittest.mock import MagicMock
+    from flowweaver.telemetry.metrics import CATALOGUE
 
-    from flowweaver.operator.service import Operator
-    from flowweaver.stores import SQLiteStore
-    from flowweaver.telemetry.metrics import Metrics
-
-    found = Metrics()
-    stand_in = MagicMock(_metrics=found, _store=MagicMock(spec=SQLiteStore))
-    Operator._add_gauges(stand_in)  # noqa: SLF001 - what they would read is of no interest, only that they are there
-    lines = ["| metric | labels | type | meaning |", "|---|---|---|---|"]
-    for collector in list(found.registry._collector_to_names):  # noqa: SLF001 - nobody else tells labels without values
-        labels: tuple[str, ...] | None = getattr(collector, "_labelnames", None)
-        if labels is None:
-            continue  # of the process, as far as this machine tells
-        shown = ", ".join(f"`{label}`" for label in labels)
-        for metric in collector.collect():
-            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-            lines.append(f"| `{name}` | {shown} | {metric.type} | {metric.documentation} |")
+    lines = ["| metric | labels | type | what it means, and what a rise tells |", "|---|---|---|---|"]
+    for metric in CATALOGUE.values():
+        labels = "; ".join(
+            f"`{name}`" + (": " + ", ".join(values) if values else "") for name, values in metric.labels.items()
+        )
+        lines.append(f"| `{metric.name}` | {labels} | {metric.kind} | {metric.meaning} {metric.rise} |")
     return "\n".join([*lines, ""])
 
 

@@ -34,7 +34,7 @@ def test_a_probe_says_what_is_wrong_by_name():
 def test_metrics_are_read_by_prometheus_and_have_the_usual_names():
     metrics = Metrics()
     metrics.reconciled("success", 0.01)
-    metrics.watch_gauge("flowweaver_answer", "The answer.", lambda: 42)
+    metrics.watch("flowweaver_workers", lambda: 42)
     server = serving(metrics=metrics.exposition)
     try:
         answer = get(server, "/metrics")
@@ -42,7 +42,7 @@ def test_metrics_are_read_by_prometheus_and_have_the_usual_names():
         lines = answer.text.splitlines()
         assert 'controller_runtime_reconcile_total{controller="workflow",result="success"} 1.0' in lines
         assert 'workqueue_depth{name="workflow"} 0.0' in lines
-        assert "flowweaver_answer 42.0" in lines
+        assert "flowweaver_workers 42.0" in lines
     finally:
         server.stop()
 

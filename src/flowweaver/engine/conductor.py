@@ -32,6 +32,7 @@ from flowweaver.ports import (
     Dependency,
     Executor,
     Listener,
+    Meter,
     Notice,
     RunName,
     RunNotice,
@@ -62,6 +63,7 @@ class Conductor:
         self.lock = threading.Lock()  # held while memory changes; take it to look at the world from another thread
         self.world = World(workers=workers)
         self.listeners: list[Listener] = []
+        self.meter: Meter | None = None
         self.position: StorePosition = store.position()
         self.dismissed = 0  # runs that have left the world
         self._store = store
@@ -167,6 +169,8 @@ class Conductor:
         if changes or processes:
             position = self._durable.commit(changes, processes, position)
             self.gathering.committed(changes, self._durable.commit_seconds)
+            if self.meter is not None:
+                self.meter(changes, self.world.runs, self._durable.commit_seconds)
         notices = self._notices(changes) if self.listeners or self.intake.observers.noticed else []
         failed = self._failed(changes) if changes.troubled else []
         with self.lock:

@@ -34,6 +34,7 @@ from flowweaver.ports import (
     Clock,
     Executor,
     Listener,
+    Meter,
     Opening,
     RunName,
     RunRequest,
@@ -209,6 +210,14 @@ class Engine:
     def add_listener(self, listener: Listener) -> None:
         """Have `listener` called after each commit, on the engine's thread. Before `start`, to miss nothing."""
         self._conductor.listeners.append(listener)
+
+    def set_meter(self, meter: Meter) -> None:
+        """Have `meter` count what each turn changes. Before `start`, to miss nothing."""
+        self._conductor.meter = meter
+
+    def ready_tasks(self) -> int:
+        """How many tasks wait for nothing but a worker, or room in their run. Takes no lock that a turn holds."""
+        return sum(len(run.ready) for run in list(self._conductor.world.runs.values()))
 
     def find(self, name: RunName) -> RunSnapshot | None:
         """That run as it stands; None where there is none."""

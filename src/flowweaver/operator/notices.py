@@ -1,4 +1,4 @@
-"""What follows outside the engine from each of its commits: statuses, Events, log lines, numbers.
+"""What follows outside the engine from each of its commits: statuses, Events, log lines.
 
 Called on the engine's own thread: nothing here blocks.
 """
@@ -16,7 +16,6 @@ from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
 from flowweaver.operator.status_writer import StatusWriter
 from flowweaver.ports import Notice, RunNotice, TaskNotice
-from flowweaver.telemetry.metrics import Metrics
 
 _EVENTS = {
     RunPhase.COMPLETED: (EventType.NORMAL, COMPLETED),
@@ -29,14 +28,11 @@ logger = logging.getLogger("flowweaver.runs")
 class Listener:
     """Passes the engine's notices on."""
 
-    def __init__(
-        self, *, runs: RunIndex, writer: StatusWriter, queue: WorkQueue, recorder: Recorder, metrics: Metrics
-    ) -> None:
+    def __init__(self, *, runs: RunIndex, writer: StatusWriter, queue: WorkQueue, recorder: Recorder) -> None:
         self._runs = runs
         self._writer = writer
         self._queue = queue
         self._recorder = recorder
-        self._metrics = metrics
 
     def __call__(self, notices: Sequence[Notice]) -> None:
         """Take what one commit has changed."""
@@ -65,7 +61,6 @@ class Listener:
         if head.started_at is not None and head.finished_at is not None:
             seconds = head.finished_at - head.started_at
         logger.info("a workflow has %s", _ended(head.phase), extra={**extra, "seconds": _rounded(seconds)})
-        self._metrics.workflow_finished(head.phase.value, seconds)
         self._queue.add(workflow)
         namespace, _, name = workflow.partition("/")
         kind, reason = _EVENTS[head.phase]
@@ -73,20 +68,17 @@ class Listener:
         self._recorder.post(namespace, name, notice.name.run_id, Post(kind, reason, note))
 
     def _task(self, notice: TaskNotice) -> None:
-        before, state = notice.before, notice.state
+        state = notice.state
         extra = {
             "workflow": notice.name.workflow,
             "task": notice.task,
             "attempt": state.attempts,
             "reason": state.reason,
         }
-        if before.phase is TaskPhase.RUNNING and state.phase is not TaskPhase.RUNNING:
-            self._metrics.attempt_ended(state.phase.value)
         if state.phase.finished:
             seconds = None
             if state.started_at is not None and state.finished_at is not None:
                 seconds = state.finished_at - state.started_at
-                self._metrics.task_finished(seconds)
             level = logging.WARNING if state.phase is TaskPhase.FAILED else logging.INFO
             text = f": {state.message}" if state.message else ""
             logger.log(

@@ -138,6 +138,17 @@ class WorkQueue:
         with self._changed:
             return max((self._clock() - since for since in self._working.values()), default=0.0)
 
+    def unfinished_work_seconds(self) -> float:
+        """How long all pieces of work in progress take already, together."""
+        with self._changed:
+            now = self._clock()
+            return sum(now - since for since in self._working.values())
+
+    @property
+    def working(self) -> int:
+        """How many keys are being worked on."""
+        return len(self._working)
+
     def __len__(self) -> int:
         return len(self._waiting)
 

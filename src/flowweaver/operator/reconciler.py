@@ -64,6 +64,11 @@ class Reconciler:
             for number in range(threads)
         ]
 
+    @property
+    def threads(self) -> int:
+        """How many Workflows may be looked at at once."""
+        return len(self._threads)
+
     def start(self) -> None:
         """Begin to take keys."""
         for thread in self._threads:

@@ -15,17 +15,18 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from flowweaver.assembly import Assembly, build_engine
-from flowweaver.core.phases import RunPhase
 from flowweaver.engine import SystemClock
 from flowweaver.operator.api import Api, configuration, own_namespace
 from flowweaver.operator.composing import Composer
+from flowweaver.operator.gauges import watch_cluster, watch_queue, watch_readiness, watch_runs, watch_store
 from flowweaver.operator.http import HttpServer
 from flowweaver.operator.lease import Lease
 from flowweaver.operator.live_stores import LiveStores
+from flowweaver.operator.metering import RunMeter
 from flowweaver.operator.notices import Listener
 from flowweaver.operator.objects import ObjectCache, parse
 from flowweaver.operator.older_volumes import hold_back
@@ -39,7 +40,6 @@ from flowweaver.operator.status_writer import StatusWriter
 from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.sweeps import Sweeper
 from flowweaver.operator.watcher import Raw, Watcher
-from flowweaver.stores import SQLiteStore
 from flowweaver.telemetry import logs
 from flowweaver.telemetry.metrics import Metrics
 
@@ -105,7 +105,7 @@ class Operator:
         self._sweeper = self._make_sweeper()
         self._http = self._make_http()
         self._engine.add_listener(
-            Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder, metrics=metrics)
+            Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder)
         )
         self._add_gauges()
 
@@ -240,48 +240,20 @@ class Operator:
         return wrong
 
     def _add_gauges(self) -> None:
-        metrics, engine = self._metrics, self._engine
-        phases: dict[str, Callable[[], float]] = {
-            phase.value: (lambda phase=phase: self._runs.count(phase))  # type: ignore[misc]
-            for phase in RunPhase
-        }
-        metrics.watch_gauges("flowweaver_workflows", "Workflows of this store.", "phase", phases)
-        metrics.watch_gauge("flowweaver_ready", "Whether /readyz says yes.", lambda: float(not self.unready()))
-        metrics.watch_gauge(
-            "flowweaver_store_writable",
-            "Whether the store takes writes.",
-            lambda: float(not engine.health().store_error),
+        metrics = self._metrics
+        self._engine.set_meter(RunMeter(metrics, self._clock.now))
+        watch_runs(metrics, self._engine, self._runs)
+        watch_store(metrics, self._store)
+        watch_cluster(
+            metrics,
+            cache=self._cache,
+            lease=self._lease,
+            writer=self._writer,
+            watcher=self._watcher,
+            sweeper=self._sweeper,
         )
-        metrics.watch_gauge("flowweaver_workers", "Attempts at once.", lambda: engine.health().workers)
-        metrics.watch_gauge("flowweaver_workers_busy", "Attempts now.", lambda: engine.health().running)
-        metrics.watch_gauge("flowweaver_attempts_abandoned", "Bodies given up.", lambda: engine.health().abandoned)
-        metrics.watch_gauge(
-            "flowweaver_store_commit_seconds", "The last commit's time.", lambda: engine.health().commit_seconds
-        )
-        if isinstance(self._store, SQLiteStore):
-            for name, text, read in (
-                ("flowweaver_store_database_bytes", "Size of the state file.", self._store.database_bytes),
-                ("flowweaver_store_wal_bytes", "Size of its log.", self._store.wal_bytes),
-            ):
-                metrics.watch_gauge(name, text, _size(read))
-        metrics.watch_gauge("flowweaver_status_waiting", "Statuses to be written.", lambda: len(self._writer))
-        metrics.watch_gauge("flowweaver_objects", "Workflows that the watch has shown.", lambda: len(self._cache))
-        metrics.watch_gauge(
-            "workqueue_longest_running_processor_seconds", "The longest work now.", self._queue.oldest_work_seconds
-        )
-        metrics.watch_gauge("flowweaver_lease_held", "Whether the Lease is ours.", lambda: float(self._lease.held))
-
-
-def _size(read: Callable[[], int]) -> Callable[[], float]:
-    """A size that is no number where the file can not be looked at: the other metrics must still be shown then."""
-
-    def size() -> float:
-        try:
-            return float(read())
-        except OSError:
-            return float("nan")
-
-    return size
+        watch_queue(metrics, self._queue, self._reconciler)
+        watch_readiness(metrics, self.unready)
 
 
 def _stop_on_signals(stopping: threading.Event) -> None:

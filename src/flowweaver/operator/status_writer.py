@@ -50,6 +50,9 @@ class StatusMeter(Protocol):
     def status_written(self, result: str, seconds: float, size: int) -> None:
         """One was tried: "written", "refused", "gone", "busy", "unreachable", "too_large", "forbidden"."""
 
+    def status_shown(self, lag_seconds: float) -> None:
+        """One was written so long after the first change that it shows."""
+
     def status_coalesced(self) -> None:
         """A newer picture took the place of one that was not written yet."""
 
@@ -59,6 +62,8 @@ class _Entry:
     subject: Subject
     dirty: bool = False
     urgent: bool = False
+    since: float | None = None  # of the first change that no write has taken up
+    shows_since: float | None = None  # of the first change that the write under way, or the last one, shows
     due: float = 0.0
     writing: bool = False
     written_at: float | None = None
@@ -156,6 +161,12 @@ class StatusWriter:
         with self._changed:
             return sum(entry.dirty for entry in self._entries.values())
 
+    def oldest_wait_seconds(self) -> float:
+        """How long the status that waits longest has been waiting; 0 where none does."""
+        with self._changed:
+            waiting = [entry.shows_since if entry.writing else entry.since for entry in self._entries.values()]
+            return self._clock() - min(filter(None, waiting), default=self._clock())
+
     # --------------------------------------------------------------------------------------------------- scheduling
 
     def _schedule(self, entry: _Entry, *, urgent: bool) -> None:
@@ -164,6 +175,7 @@ class StatusWriter:
             if entry.urgent or not urgent:
                 return  # it has its time already
         entry.dirty = True
+        entry.since = self._clock() if entry.since is None else entry.since
         entry.urgent = urgent
         entry.due = self._due(entry)
         if not entry.writing:
@@ -191,6 +203,7 @@ class StatusWriter:
                         entry = self._pop_due(heap, now)
                         if entry is not None:
                             entry.writing, entry.dirty, entry.urgent = True, False, False
+                            entry.shows_since, entry.since = entry.since, None
                             return entry
                 dues = [heap[0][0] for heap in self._heaps if heap]
                 self._changed.wait(max(held, min(dues) - now, 0.001) if dues else None)
@@ -252,6 +265,8 @@ class StatusWriter:
             entry.written_at, entry.latency, entry.failures, entry.not_before = self._clock(), seconds, 0, 0.0
             entry.fingerprint = fingerprint
             entry.conditions = composed.status.get("conditions", ())
+            lag = entry.written_at - (entry.written_at if entry.shows_since is None else entry.shows_since)
+        self._meter.status_shown(lag)
         return composed.final
 
     def _failed(self, entry: _Entry, error: ApiError, size: int) -> bool:
@@ -285,6 +300,7 @@ class StatusWriter:
                     level = logging.WARNING if isinstance(error, ApiForbiddenError) else logging.INFO
                     logger.log(level, "the status of %s is tried again in %.1f s: %s", _called(subject), delay, error)
             entry.dirty = entry.urgent = True
+            entry.since = entry.shows_since
         return False
 
 

@@ -59,6 +59,7 @@ class Sweeper:
         self._patience = FIRST_PATIENCE_SECONDS
         self._thread = threading.Thread(target=self._run, name="flowweaver-sweeper", daemon=True)
         self.synced = False  # the watch has shown everything that a list showed, at least once
+        self.agreed_at: float | None = None  # monotonic: when a list last showed nothing that the watch had not
         self.kind_missing = False  # the CRD was not there when it was looked for last
 
     def start(self) -> None:
@@ -140,6 +141,7 @@ class Sweeper:
             self._patience = min(LONGEST_PATIENCE_SECONDS, 2 * self._patience)
         else:
             self.synced = True
+            self.agreed_at = time.monotonic()
         return not unseen
 
     def _fetch(self, keys: list[str]) -> None:

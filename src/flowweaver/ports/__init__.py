@@ -9,7 +9,7 @@ from __future__ import annotations
 from flowweaver.ports.attempts import Attempt, Dependency, Executor, Runner, run_origin
 from flowweaver.ports.cancellation import Cancellation
 from flowweaver.ports.clock import Clock
-from flowweaver.ports.notices import Listener, Notice, RunNotice, RunObserver, TaskNotice
+from flowweaver.ports.notices import Listener, Meter, Notice, RunNotice, RunObserver, TaskNotice
 from flowweaver.ports.runs import OpenedRun, Opening, PlanChange, RunRequest, RunSnapshot
 from flowweaver.ports.stores import (
     ROWS_AT_ONCE,
@@ -34,6 +34,7 @@ __all__ = [
     "Given",
     "Kept",
     "Listener",
+    "Meter",
     "NewRun",
     "Notice",
     "OpenedRun",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from flowweaver.core.changes import ResultRecorded
+from flowweaver.core.changes import Changes, ResultRecorded
 from flowweaver.core.state import RunHead, RunState, TaskState
 from flowweaver.ports.stores import RunName
 
@@ -35,6 +35,13 @@ class RunNotice:
 Notice = TaskNotice | RunNotice
 Listener = Callable[[Sequence[Notice]], None]
 """Called within the engine's turn after each commit, in order; it must return at once. What it raises is logged."""
+
+
+class Meter(Protocol):
+    """Who counts what a turn has changed. Called within it: it must return at once and raise nothing."""
+
+    def __call__(self, changes: Changes, runs: Mapping[int, RunState], seconds: float) -> None:
+        """`changes` are durable after so long; `runs` stand where they stood before them."""
 
 
 class RunObserver(Protocol):
