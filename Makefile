@@ -107,6 +107,10 @@ kind-e2e: $(DEV) ## The same on a cluster that kind makes (KIND_IMAGE, KIND_CONF
 bench: $(CLI) ## Every workload beside the bar, bare threads and other engines (BENCH=--help)
 	@$(BIN)/python benchmarks/run.py $(BENCH)
 
+.PHONY: bench-cluster
+bench-cluster: $(DEV) ## The operator beside a real API server: memory, requests, writes a second (BENCH=--help)
+	@$(BIN)/python benchmarks/cluster.py $(BENCH)
+
 # ------------------------------------------------------------------------------------------------------------- hygiene
 
 .PHONY: lint

@@ -1,0 +1,75 @@
+"""What an operator says of itself, and what its process takes."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import httpx
+from api_server import sent
+
+from tests.cluster.operators import Operator
+
+SCRAPE_SECONDS = 1.0
+
+
+def resident_bytes(pid: int) -> int:
+    """How much memory a process has."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """How much processor time it has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def requests(operator: Operator) -> dict[str, float]:
+    """How many requests it has sent, by method."""
+    return counted(operator.get("/metrics").text, "rest_client_requests_total", "method")
+
+
+def counted(text: str, name: str, label: str) -> dict[str, float]:
+    """A counter's values, summed by one label."""
+    sums: dict[str, float] = {}
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        key = re.search(rf'{label}="([^"]*)"', labels)
+        if key is not None:
+            sums[key[1]] = sums.get(key[1], 0.0) + float(value)
+    return sums
+
+
+def writes(operator: Operator) -> float:
+    """How many of them change something."""
+    return sum(count for method, count in requests(operator).items() if method not in {"GET", "LIST", "WATCH"})
+
+
+class Scraper:
+    """Asks for /metrics again and again, as Prometheus does."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.seconds: list[float] = []
+        self._operator = operator
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        url = f"http://127.0.0.1:{self._operator.port}/metrics"
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            while not self._stop.wait(SCRAPE_SECONDS):
+                began = time.monotonic()
+                sent(client.get(url))
+                self.seconds.append(time.monotonic() - began)
