@@ -11,7 +11,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +53,13 @@ def journal_of(path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------------ snapshot
 
 
-def snapshot_text(contents: Contents, number: int, texts: dict[int, bytes]) -> Iterator[bytes]:
-    """The snapshot, piece by piece. `texts` takes the text of each run that has finished, by its key."""
-    head = {
+def snapshot_text(
+    contents: Contents, number: int, texts: dict[int, bytes], *, backup: Mapping[str, Any] | None = None
+) -> Iterator[bytes]:
+    """The snapshot, piece by piece. `texts` takes the text of each run that has finished, by its key. `backup` is what
+    a backup says of itself.
+    """
+    head: dict[str, Any] = {
         "format": FORMAT,
         "number": number,
         "id": contents.id,
@@ -63,6 +67,8 @@ def snapshot_text(contents: Contents, number: int, texts: dict[int, bytes]) -> I
         "sequence": contents.sequence,
         "newest_key": contents.newest_key,
     }
+    if backup is not None:
+        head["backup"] = dict(backup)
     checksum = 0
     for piece in _pieces(_OPENING + json.dumps(head).encode(), contents, texts):
         checksum = zlib.crc32(piece, checksum)
@@ -84,7 +90,7 @@ def _pieces(opening: bytes, contents: Contents, texts: dict[int, bytes]) -> Iter
 
 def _contents_of(path: Path, text: bytes) -> tuple[Contents, int]:
     """What a snapshot says, and its number."""
-    head = _opening_of(path, text)
+    head = opening_of(path, text)
     body, found, ending = text.rpartition(_CHECKSUM)
     if not found or ending != b"%08x" % zlib.crc32(body + found) + _ENDING:
         raise StoreCorrupt(
@@ -96,7 +102,8 @@ def _contents_of(path: Path, text: bytes) -> tuple[Contents, int]:
     return contents, head["number"]
 
 
-def _opening_of(path: Path, text: bytes) -> dict[str, Any]:
+def opening_of(path: Path, text: bytes) -> dict[str, Any]:
+    """What a snapshot says of itself, from a text that has its first line; raises `StoreError`."""
     line, _, _ = text.partition(b"\n")
     try:
         head = json.loads(line.removesuffix(b",") + b"}")["flowweaver"]

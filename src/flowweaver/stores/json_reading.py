@@ -106,6 +106,13 @@ class JSONReading:
                     break
         return found[:limit]
 
+    def read_attempts(self, run: int) -> dict[int, list[AttemptRow]]:
+        """The attempts of a run's tasks, by position, oldest first."""
+        with self._usable():
+            kept = self._contents.runs.get(run)
+            attempts = kept.look().attempts if kept else {}
+            return {task: sorted(rows.values()) for task, rows in attempts.items()}
+
     def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
         """The runs of one workflow, oldest first."""
         workflow = storable(workflow)

@@ -13,6 +13,7 @@ from flowweaver.stores.connections import BUSY_MILLISECONDS, Readers, discard, r
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.migrations import APPLICATION_ID
+from flowweaver.stores.rows import task_key, task_of
 from flowweaver.stores.sqlite_reading import SQLiteReading
 from flowweaver.stores.statements import statements
 
@@ -38,6 +39,13 @@ class SQLiteLook(SQLiteReading):
             PastAttempt(row[0], RunName(*row[1:4]), AttemptRow(*row[4:11]), row[11])
             for row in self._rows("read_history", (name, limit))
         )
+
+    def read_attempts(self, run: int) -> dict[int, list[AttemptRow]]:
+        """The attempts of a run's tasks, by position, oldest first."""
+        found: dict[int, list[AttemptRow]] = {}
+        for task, *row in self._rows("read_attempts", (task_key(run, 0), task_key(run + 1, 0))):
+            found.setdefault(task_of(task)[1], []).append(AttemptRow(*row))
+        return found
 
     def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
         """The runs of one workflow, oldest first."""

@@ -13,3 +13,7 @@ UPDATE attempts SET pid = ?, pid_started = ? WHERE task = ? AND number = ?;
 
 -- name: read_processes
 SELECT task, number, pid, pid_started FROM attempts WHERE status = 'running' AND pid IS NOT NULL;
+
+-- name: read_attempts
+SELECT task, number, status, started_at, ended_at, reason, message, error_type
+FROM attempts WHERE task >= ? AND task < ? ORDER BY task, number;
