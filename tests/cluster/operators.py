@@ -97,7 +97,7 @@ class Operator:
         return cls(
             state=state or folder / "state.db",
             log=folder / f"{release}.log",
-            environment={**_inherited(), **container_environment(rendered), **own, **(env or {})},
+            environment={**inherited(), **container_environment(rendered), **own, **(env or {})},
             port=port,
             rendered=rendered,
         )
@@ -180,6 +180,6 @@ def container_environment(rendered: list[dict[str, Any]]) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"] if "value" in entry}
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """What any process needs; no setting, proxy or credential of whoever runs the tests."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

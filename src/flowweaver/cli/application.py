@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowweaver import __version__
-from flowweaver.cli import crds, linting, operating, running
+from flowweaver.cli import crds, leaving, linting, operating, running, state, trying
 
 application = typer.Typer(
     name="flowweaver",
@@ -20,6 +20,9 @@ application.command("run")(running.run)
 application.command("lint")(linting.lint)
 application.command("crds")(crds.crds)
 application.command("operator")(operating.operator)
+application.add_typer(state.commands, name="state")
+application.command("release-finalizers", hidden=True)(leaving.release_finalizers)  # the chart's hooks run these two
+application.command("first-workflow", hidden=True)(trying.first_workflow)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - a callback of typer gets the option's value

@@ -92,7 +92,7 @@ def operator(  # noqa: PLR0913 - one parameter a setting
         "log_format": log_format,
         "log_level": log_level,
     }
-    _check_libraries()
+    check_libraries()
     raise typer.Exit(_serve({name: value for name, value in given.items() if value is not None}))
 
 
@@ -109,7 +109,8 @@ def _serve(given: dict[str, Any]) -> int:
     return serve(replace(Settings.from_environment(os.environ), **given))
 
 
-def _check_libraries() -> None:
+def check_libraries() -> None:
+    """Raises `UserError` where the libraries that only the operator needs are not installed."""
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
