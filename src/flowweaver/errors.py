@@ -17,6 +17,7 @@
     │   ├── StoreUnavailable      it can not be written now (full, I/O error); trying again may help
     │   │   └── CommitUnknown     COMMIT itself raised: read the store to learn whether it happened
     │   ├── StoreCorrupt          what it holds can not be true
+    │   │   └── RunCorrupt        the same of one run alone
     │   └── StoreTooNew           a newer FlowWeaver wrote it
     └── InternalError             a bug of ours: please report it
         └── IllegalTransition     a task was asked for a step that its phase does not have
@@ -108,6 +109,13 @@ class StoreLocked(StoreError):
 class StoreUnavailable(StoreError):
     """The state file can not be written now; nothing was changed, and trying again may help."""
 
+    kind: str = "io"
+    """What is wrong, in one word: "full", "readonly", or "io" for all else."""
+
+    def __init__(self, message: str = "", *, kind: str = "io") -> None:
+        super().__init__(message)
+        self.kind = kind
+
 
 class CommitUnknown(StoreUnavailable):
     """COMMIT itself failed, so that the transaction may or may not have happened."""
@@ -115,6 +123,10 @@ class CommitUnknown(StoreUnavailable):
 
 class StoreCorrupt(StoreError):
     """What the state file holds can not be true."""
+
+
+class RunCorrupt(StoreCorrupt):
+    """What the state file holds of one run can not be true; nothing is wrong with the file as such."""
 
 
 class StoreTooNew(StoreError):

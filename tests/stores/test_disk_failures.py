@@ -147,7 +147,7 @@ def test_a_store_that_can_not_be_opened_again_yet_is_opened_later(store, disk, k
 
 @pytest.mark.parametrize("effect", [Effect.FAIL, Effect.FILL])
 def test_a_checkpoint_that_fails_takes_no_commit_along(open_store, disk, path, monkeypatch, effect):
-    monkeypatch.setattr("flowweaver.stores.writer.CHECKPOINT_PAGES", 1)
+    monkeypatch.setattr("flowweaver.stores.log_room.CHECKPOINT_PAGES", 1)
     store = open_store(vfs=disk.name)
     key = store.create_run(RunName("w"), plan_of("a"), RunHead())
     disk.will(effect, "write", file="main", times=1000)

@@ -177,7 +177,7 @@ sys.stdin.readline()
 
 
 def test_the_log_does_not_grow_for_ever(open_store, path, monkeypatch):
-    monkeypatch.setattr("flowweaver.stores.writer.CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr("flowweaver.stores.log_room.CHECKPOINT_PAGES", 20)
     store = open_store()
     run = store.create_run(RunName("w"), plan_of("a"), RunHead())
     biggest = 0

@@ -5,6 +5,8 @@ This is the only place that knows SQLite's exceptions by their meaning; none of 
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import Enum
 
 import apsw
@@ -39,19 +41,52 @@ def translated(exc: apsw.Error, path: str) -> StoreError | InternalError:
     """The error to raise from it."""
     match verdict(exc):
         case Verdict.RETRY | Verdict.REOPEN:
-            return StoreUnavailable(f"{path} can not be used now: {_cause(exc)}")
+            kind = kind_of(exc, path)
+            return StoreUnavailable(f"{path} can not be used now: {_cause(exc, kind)}", kind=kind)
         case Verdict.CORRUPT:
             return StoreCorrupt(f"{path} is damaged or no SQLite file ({_said(exc)}); restore a backup of it")
         case Verdict.BUG:
             return InternalError(f"{path}: {_said(exc)}")
 
 
-def _cause(exc: apsw.Error) -> str:
+def refused(exc: OSError, what: str) -> StoreUnavailable:
+    """The error to raise where the system has refused `what`: "PATH can not be opened"."""
+    kind = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "readonly"}.get(exc.errno or 0, "io")
+    return StoreUnavailable(f"{what}: {exc.strerror}; {_FIXES[kind]}", kind=kind)
+
+
+def kind_of(exc: apsw.Error, path: str) -> str:
+    """What is wrong, as `StoreUnavailable.kind` has it: of an I/O error the file system may know more than SQLite."""
     if isinstance(exc, apsw.FullError):
-        return f"the disk is full ({_said(exc)}); free some space"
+        return "full"
+    if isinstance(exc, apsw.ReadOnlyError):
+        return "readonly"
+    if not isinstance(exc, (apsw.IOError, apsw.CantOpenError)):
+        return "io"
+    try:
+        system = os.statvfs(os.path.dirname(path))  # noqa: PTH120 - a folder's name from SQLite's own text
+    except OSError:
+        return "io"
+    if system.f_flag & os.ST_RDONLY:
+        return "readonly"
+    return "io" if system.f_bavail else "full"
+
+
+_FIXES = {
+    "full": "free some space",
+    "readonly": "mount it read-write again",
+    "io": "look at the disk, the mount and the permissions",
+}
+
+
+def _cause(exc: apsw.Error, kind: str) -> str:
+    if kind == "full":
+        return f"the disk is full ({_said(exc)}); {_FIXES[kind]}"
+    if kind == "readonly":
+        return f"the file system is read-only ({_said(exc)}); {_FIXES[kind]}"
     if isinstance(exc, (apsw.BusyError, apsw.LockedError)):
         return f"another process is writing to it ({_said(exc)}); end that process"
-    return f"{_said(exc)}; look at the disk, the mount and the permissions"
+    return f"{_said(exc)}; {_FIXES[kind]}"
 
 
 def _said(exc: apsw.Error) -> str:

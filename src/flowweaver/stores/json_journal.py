@@ -104,5 +104,10 @@ def unavailable(path: Path, exc: OSError) -> StoreUnavailable:
     """The error to raise where the disk refused, and nothing has happened."""
     said = exc.strerror or str(exc)
     if exc.errno in _FULL:
-        return StoreUnavailable(f"{path} can not be written now: the disk is full ({said}); free some space")
-    return StoreUnavailable(f"{path} can not be used now: {said}; look at the disk, the mount and the permissions")
+        return StoreUnavailable(
+            f"{path} can not be written now: the disk is full ({said}); free some space", kind="full"
+        )
+    kind = "readonly" if exc.errno == errno.EROFS else "io"
+    return StoreUnavailable(
+        f"{path} can not be used now: {said}; look at the disk, the mount and the permissions", kind=kind
+    )

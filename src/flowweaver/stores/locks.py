@@ -12,10 +12,12 @@ import fcntl
 import os
 import socket
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flowweaver.errors import StoreError, StoreLocked
+from flowweaver.stores.failures import refused
 
 _held: dict[str, tuple[int, int]] = {}  # real paths that are locked here, with device and inode of the lock file
 _guard = threading.Lock()
@@ -25,7 +27,9 @@ class StoreLock:
     """The lock of one state file, held from the constructor on until `release`."""
 
     def __init__(self, path: Path, *, now: float) -> None:
-        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`.
+        """Lock the state file at `path`, an absolute path without links; raises `StoreLocked`, and
+        `StoreUnavailable` where the lock file is not there and can not be made now.
+
         `now` goes into the lock file, for whoever is refused later.
         """
         self.path = path
@@ -71,19 +75,28 @@ def _locked_file(path: Path, now: float) -> int:
         # O_CLOEXEC is what os.open does anyway: a child that is started must not carry the descriptor along.
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as exc:
+        if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+            raise refused(exc, f"{lock_path} can not be opened") from exc
         raise StoreError(f"{lock_path} can not be opened: {exc.strerror}; look at the permissions") from exc
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode(), 0)
     except OSError as exc:
         holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").strip() or "another process"
         os.close(descriptor)
         if exc.errno in {errno.EACCES, errno.EAGAIN}:
             raise StoreLocked(f"{path} is held by {holder}: end that process, or use another file") from exc
-        raise StoreError(f"{lock_path} can not be locked: {exc.strerror}; use a local disk with room on it") from exc
+        raise StoreError(f"{lock_path} can not be locked: {exc.strerror}; use a local disk") from exc
+    _sign(descriptor, now)
     return descriptor
+
+
+def _sign(descriptor: int, now: float) -> None:
+    """Say who holds it: over what is there, which needs no room. Where that fails, the lock holds all the same."""
+    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    text = f"pid {os.getpid()} on {socket.gethostname()} since {since}\n".encode()
+    with suppress(OSError):
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
 
 
 def _after_fork_in_child() -> None:

@@ -11,7 +11,7 @@ from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan, plan_from_json, plan_to_json
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.errors import StoreCorrupt
+from flowweaver.errors import RunCorrupt
 from flowweaver.ports import RunName
 
 Row = tuple[Any, ...]
@@ -78,26 +78,26 @@ def told_head(row: Sequence[Any]) -> RunHead:
 
 
 def head_of(row: Row) -> tuple[int, RunName, RunHead]:
-    """A run's key, name and head from a row of `read_head` or `list_heads`; raises `StoreCorrupt`."""
+    """A run's key, name and head from a row of `read_head` or `list_heads`; raises `RunCorrupt`."""
     workflow, run_id, generation, key = row[13:]
     try:
         head = told_head(row)
     except (KeyError, ValueError) as exc:
-        raise StoreCorrupt(f"run {key}: {exc} is no phase or shutdown that this version knows") from exc
+        raise RunCorrupt(f"run {key}: {exc} is no phase or shutdown that this version knows") from exc
     return key, RunName(workflow, run_id, generation), head
 
 
 def tasks_of(rows: Iterable[Row], count: int) -> tuple[TaskState, ...]:
-    """The states of `count` tasks from the rows that are there; raises `StoreCorrupt`."""
+    """The states of `count` tasks from the rows that are there; raises `RunCorrupt`."""
     states = [_PENDING] * count
     for row in rows:
         run, task = task_of(row[10])
         try:
             states[task] = told_state(row)
         except KeyError as exc:
-            raise StoreCorrupt(f"run {run}, task {task}: {exc} is no phase that this version knows") from exc
+            raise RunCorrupt(f"run {run}, task {task}: {exc} is no phase that this version knows") from exc
         except IndexError as exc:
-            raise StoreCorrupt(f"run {run} has {count} tasks in its plan, and a row of task {task}") from exc
+            raise RunCorrupt(f"run {run} has {count} tasks in its plan, and a row of task {task}") from exc
     return tuple(states)
 
 
@@ -124,13 +124,13 @@ def plan_text(plan: RunPlan) -> str:
 
 
 def plan_of(run: int, text: str | None) -> RunPlan:
-    """The plan that `plan_text` wrote; raises `StoreCorrupt`."""
+    """The plan that `plan_text` wrote; raises `RunCorrupt`."""
     if text is None:
-        raise StoreCorrupt(f"run {run} has no plan")
+        raise RunCorrupt(f"run {run} has no plan")
     try:
         return plan_from_json(json.loads(text))
     except (KeyError, TypeError, ValueError) as exc:
-        raise StoreCorrupt(f"run {run}: its plan can not be read: {type(exc).__name__}: {exc}") from exc
+        raise RunCorrupt(f"run {run}: its plan can not be read: {type(exc).__name__}: {exc}") from exc
 
 
 def pending_rows(run: int, first: int, names: Iterable[str]) -> Iterator[Row]:

@@ -6,11 +6,10 @@ write-back once and then takes the pages for clean, so that a second sync would 
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar, cast
 
 import apsw
@@ -18,12 +17,16 @@ import apsw
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.stores import migrations
 from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
-from flowweaver.stores.failures import Verdict, translated, verdict
-from flowweaver.stores.log_room import LogRoom
+from flowweaver.stores.failures import Verdict, kind_of, translated, verdict
+from flowweaver.stores.log_room import PAGE_BYTES, LogRoom, pages_before_checkpoint, settle
+from flowweaver.stores.presence import Presence, is_there
 from flowweaver.stores.statements import statements
 
-CHECKPOINT_PAGES = 1_000
-"""So many pages in the log are brought into the main file: about 4 MiB, as SQLite itself does it."""
+GONE_SECONDS = 10.0
+"""A file that was deleted, or whose volume was unmounted, may come back for so long; then it counts as lost."""
+
+_BRING_BACK = "bring it back within seconds, or it counts as lost"
+_IS_LOST = "bring it back or restore a backup; without one the next start begins with an empty store"
 
 _T = TypeVar("_T")
 
@@ -38,8 +41,11 @@ class Writer:
         self._next_sequence = statements()["next_sequence"]
         self._distrusted: str | None = None  # why the connection is not used any more
         self._log_pages = 0
-        self._checkpoint_at = CHECKPOINT_PAGES
+        self._log_known = False  # whether that is how long the log is
+        self._checkpoint_at = pages_before_checkpoint(path)
         self._room = LogRoom(f"{path}-wal") if vfs is None else None
+        self._presence = Presence(path)
+        self._gone_at = 0.0  # monotonic: when the file was first not found; 0: it was
         self._connection = self._opened(create=True)
         self._cursor = self._connection.cursor()
         self._id, _, self._sequence = self._position()
@@ -59,6 +65,7 @@ class Writer:
         """The same for what the sequence does not count: it says which of the engine's turns were made durable."""
         with self._guard:
             cursor = self._usable()
+            self.require_presence()
             try:
                 cursor.execute("BEGIN IMMEDIATE")
                 if self._room is not None:
@@ -76,6 +83,19 @@ class Writer:
             if self._log_pages >= self._checkpoint_at:
                 self._checkpoint_now()
             return outcome
+
+    def require_presence(self, *, now: bool = False) -> None:
+        """Raise `StoreUnavailable` where the file that is open is not the one under its name any more. Unless `now` is
+        said, it is looked at once a second.
+        """
+        with self._guard:
+            if self._distrusted is not None or not (gone := self._presence.gone(now=now)):
+                return
+            if gone != self.path:  # the log: what it has, which is still open here, goes into the file
+                with suppress(apsw.Error):
+                    self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._distrusted = f"{gone} was deleted or replaced"
+            raise StoreUnavailable(f"{gone} was deleted or replaced while it was in use; {_BRING_BACK}")
 
     def checkpoint(self) -> None:
         """Bring the log into the main file and empty it, as far as readers allow without waiting for them."""
@@ -103,8 +123,9 @@ class Writer:
             distrusted = self._distrusted
             self._distrusted = distrusted or "it could not be opened again"
             discard(self._connection)
+            self._require_file()
             if distrusted:
-                self._settle_log()
+                settle(self.path)
             self._forget_room()
             self._connection = self._opened(create=False)
             self._cursor = self._connection.cursor()
@@ -132,6 +153,16 @@ class Writer:
     def _distrust(self, exc: BaseException) -> None:
         self._distrusted = f"{type(exc).__name__}: {exc}"
 
+    def _require_file(self) -> None:
+        """Raise `StoreUnavailable` where there is no file to open, and `StoreCorrupt` where it stays away."""
+        if is_there(self.path):
+            self._gone_at = 0.0
+            return
+        self._gone_at = self._gone_at or time.monotonic()
+        if time.monotonic() - self._gone_at >= GONE_SECONDS:
+            raise StoreCorrupt(f"{self.path} was deleted, or its volume unmounted, while it was in use: {_IS_LOST}")
+        raise StoreUnavailable(f"{self.path} is not there any more; {_BRING_BACK}")
+
     def _distrust_after_checkpoint(self, exc: apsw.Error) -> None:
         if verdict(exc) is not Verdict.RETRY:  # a full disk: the log still has everything
             self._distrust(exc)
@@ -142,6 +173,7 @@ class Writer:
             self._distrust(exc)
         else:
             self._undo()
+            self._make_room(exc)
         return translated(exc, self.path)
 
     def _judged(self, exc: apsw.Error) -> Exception:
@@ -150,10 +182,12 @@ class Writer:
         """
         if verdict(exc) is Verdict.RETRY:
             self._undo()
+            self._make_room(exc)
             if self._distrusted is None:
                 return translated(exc, self.path)
         self._distrust(exc)
-        return CommitUnknown(f"{self.path}: the last commit may or may not have happened: {exc}")
+        text = f"{self.path}: the last commit may or may not have happened: {exc}"
+        return CommitUnknown(text, kind=kind_of(exc, self.path))
 
     def _undo(self) -> None:
         if self._connection.in_transaction:
@@ -172,11 +206,15 @@ class Writer:
         try:
             migrations.bring_up_to_date(connection, self.path)
             connection.set_wal_hook(self._note_log_pages)
+            self._log_pages, self._log_known = 0, False
+            if connection.pragma("page_size") != PAGE_BYTES:
+                self._room = None
         except BaseException as exc:
             discard(connection)
             if isinstance(exc, apsw.Error):
                 raise translated(exc, self.path) from exc
             raise
+        self._presence.note()
         return connection
 
     def _recognized(self) -> int:
@@ -208,9 +246,9 @@ class Writer:
 
     def _note_log_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         if pages < self._log_pages:
-            self._checkpoint_at = CHECKPOINT_PAGES  # the log was begun anew
+            self._checkpoint_at = pages_before_checkpoint(self.path)  # the log was begun anew
             self._forget_room()
-        self._log_pages = pages
+        self._log_pages, self._log_known = pages, True
         return apsw.SQLITE_OK
 
     def _forget_room(self) -> None:
@@ -220,29 +258,28 @@ class Writer:
     def _checkpoint_now(self) -> None:
         """What was to be committed is durable already, so a failure here is one of the next call."""
         # While a reader holds the log it goes on growing; not at each commit then.
-        self._checkpoint_at = self._log_pages + CHECKPOINT_PAGES
+        self._checkpoint_at = self._log_pages + pages_before_checkpoint(self.path)
         try:
-            self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._bring_in_log()
         except apsw.Error as exc:
             self._distrust_after_checkpoint(exc)
 
-    def _settle_log(self) -> None:
-        """Write the log over itself and sync it. After a failed sync its pages may be right in memory, gone from the
-        disk, and taken for clean; what is read back from it must be on the disk before anything is built on it.
+    def _bring_in_log(self) -> None:
+        """Bring the log into the main file. It stays as long as it is and is begun anew: room that nobody can take.
+        Where the main file lacks room to grow, it gets what the log has beyond its last commit.
         """
-        path = Path(f"{self.path}-wal")
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        except OSError as exc:
-            raise StoreUnavailable(f"{path} can not be opened: {exc.strerror}") from exc
-        try:
-            offset = 0
-            while block := os.pread(descriptor, 1 << 20, offset):
-                offset += os.pwrite(descriptor, block, offset)
-            os.fsync(descriptor)
-        except OSError as exc:
-            raise StoreUnavailable(f"{path} can not be written: {exc.strerror}; look at the disk") from exc
-        finally:
-            os.close(descriptor)
+            self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.FullError:
+            if self._room is None or not self._log_known:
+                raise
+            self._room.give_back(self._log_pages)
+            self._connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _make_room(self, exc: apsw.Error) -> None:
+        """On a full disk the log may hold the very room that is missing: the next try finds what can be had."""
+        if isinstance(exc, apsw.FullError) and self._distrusted is None:
+            try:
+                self._bring_in_log()
+            except apsw.Error as error:
+                self._distrust_after_checkpoint(error)
