@@ -92,6 +92,7 @@ class RunPlan:
     parallelism: int | None = None  # None: as many as there are workers
     priority: int = 0  # higher starts first
     suspended: bool = False  # as submitted
+    traceparent: str = ""  # W3C: the span that the run's trace goes on from; empty: the run has a trace of its own
 
     def graph(self) -> Graph:
         """The tasks' graph; raises `GraphError`."""

@@ -22,6 +22,9 @@ from flowweaver.policy import Policy
 OUTPUTS_TASK = "(outputs)"
 """The internal task that evaluates `spec.outputs`; no user can give a task this name."""
 
+TRACEPARENT = "flowweaver.io/traceparent"
+"""The annotation that names the span which the run's trace goes on from."""
+
 
 def compile_workflow(
     workflow: Workflow, found: Mapping[str, Iterable[str]], output_tasks: Iterable[str], policy: Policy
@@ -51,7 +54,13 @@ def compile_workflow(
         parallelism=spec.parallelism,
         priority=spec.priority or 0,
         suspended=bool(spec.suspend),
+        traceparent=_traceparent(workflow.metadata.annotations),
     )
+
+
+def _traceparent(annotations: Mapping[str, Any] | None) -> str:
+    found = (annotations or {}).get(TRACEPARENT)
+    return found if isinstance(found, str) and len(found) == 55 else ""  # the length of a W3C `traceparent`
 
 
 def _task(task: Task, default: Retry | None, found: Iterable[str], policy: Policy) -> TaskPlan:

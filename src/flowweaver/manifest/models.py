@@ -6,7 +6,7 @@ CRD below `spec` would show every client a drift for ever.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -136,6 +136,8 @@ class Metadata(Part):
     """Its namespace."""
     uid: str = ""
     """What tells it from an earlier or later one of the same name."""
+    annotations: dict[str, Any] | None = None
+    """Of these `flowweaver.io/traceparent` is read."""
 
 
 class Workflow(Part):
