@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.terminal import Terminal
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -65,6 +67,25 @@ def start(folder: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start the command on a terminal of its own."""
+    started: list[Terminal] = []
+
+    def begin(
+        *arguments: str, columns: int = 100, rows: int = 24, streams: dict[str, int] | None = None, **environment: str
+    ) -> Terminal:
+        inherited = _environment({})
+        inherited.pop("COLUMNS")
+        command = [sys.executable, "-m", "flowweaver", *arguments]
+        started.append(Terminal(command, folder, {**inherited, **environment}, columns, rows, **(streams or {})))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
 
 
 @pytest.fixture

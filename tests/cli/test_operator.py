@@ -41,6 +41,7 @@ def test_every_setting_has_an_option(settings_of):
         *("--workers", "3", "--http", "127.0.0.1:9", "--functions", "etl.*", "--functions", "jobs"),
         *("--unsafe-bodies", "shell,thread", "--http-allow", "10.0.0.0/8", "--http-allow", "api.internal"),
         *("--adopt", "--grace-seconds", "7", "--log-format", "json", "--log-level", "debug"),
+        *("--log-levels", "flowweaver.stores=warning", "--tracing-endpoint", "https://collector"),
     )
 
     assert settings == Settings(
@@ -56,6 +57,8 @@ def test_every_setting_has_an_option(settings_of):
         grace_seconds=7.0,
         log_format="json",
         log_level="debug",
+        log_levels=(("flowweaver.stores", "warning"),),
+        tracing_endpoint="https://collector",
     )
 
 
@@ -86,6 +89,8 @@ def test_an_option_can_switch_off_what_the_environment_switches_on(settings_of):
         (["--unsafe-bodies", "shel"], '--unsafe-bodies: "shel"'),
         (["--grace-seconds", "-1"], "--grace-seconds"),
         (["--log-format", "xml"], "--log-format"),
+        (["--log-levels", "flowweaver=loud"], "--log-levels"),
+        (["--tracing-endpoint", "collector:4317"], "--tracing-endpoint"),
     ],
 )
 def test_a_setting_that_is_wrong_exits_2_with_its_name(arguments, message, capsys):

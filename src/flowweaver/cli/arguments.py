@@ -1,12 +1,30 @@
-"""What is written behind `-p`: parameters of a workflow as JSON."""
+"""What is written behind options that several commands have, and behind `-p`: parameters of a workflow as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any, NoReturn
 
 from flowweaver.errors import UserError
+
+
+class OutputFormat(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class ProgressMode(StrEnum):
+    """How a run is followed."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    PLAIN = "plain"
+    QUIET = "quiet"
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, Any]:

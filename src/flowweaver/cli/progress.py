@@ -1,13 +1,15 @@
 """A line for each task as it goes, and a table at the end.
 
 It reads notices and snapshots and decides nothing. Colours only where a terminal is behind it and NO_COLOR is not set
-(rich looks after both).
+(rich looks after both). The table that is drawn while a run goes is in `progress_live`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -32,8 +34,46 @@ TOLD_AFTER_SECONDS = 1.0
 """What ends sooner needs no line of its own that it has begun."""
 
 
-class Progress:
-    """Prints what happens in one run."""
+class Progress(Protocol):
+    """What is told of one run, in the order in which it happens."""
+
+    def say(self, text: str) -> None:
+        """One line about the run as a whole."""
+
+    def begin(self, states: Sequence[TaskState]) -> None:
+        """Where the tasks of the plan stand, where the run is older than this call."""
+
+    def task(self, notice: TaskNotice) -> None:
+        """A task's new state."""
+
+    def tell_what_runs(self) -> None:
+        """Some time has passed. Call it now and then."""
+
+    def end(self, head: RunHead) -> None:
+        """The run has ended."""
+
+
+class Silence:
+    """Says nothing of what happens; the result is printed all the same."""
+
+    def say(self, text: str) -> None:
+        """See `Progress`."""
+
+    def begin(self, states: Sequence[TaskState]) -> None:
+        """See `Progress`."""
+
+    def task(self, notice: TaskNotice) -> None:
+        """See `Progress`."""
+
+    def tell_what_runs(self) -> None:
+        """See `Progress`."""
+
+    def end(self, head: RunHead) -> None:
+        """See `Progress`."""
+
+
+class Lines:
+    """Prints a line for each step."""
 
     def __init__(self, console: Console, plan: RunPlan) -> None:
         """`console` is where the lines go; `plan` says which tasks are shown, and how wide their names are."""
@@ -41,6 +81,9 @@ class Progress:
         self._shown = {task.name for task in plan.tasks if not task.internal}
         self._running: dict[str, float] = {}  # tasks without a line yet, since when they run
         self._width = max((len(name) for name in self._shown), default=0)
+
+    def begin(self, states: Sequence[TaskState]) -> None:
+        """What happened in an earlier call is not told again."""
 
     def say(self, text: str) -> None:
         """One line about the run as a whole."""
@@ -55,7 +98,7 @@ class Progress:
         if state.phase is TaskPhase.RUNNING:
             self._running[notice.task] = time.monotonic()
         elif state.phase is not TaskPhase.PENDING:
-            self._line(notice.task, state.phase, _story(state), state.finished_at)
+            self._line(notice.task, state.phase, story(state), state.finished_at)
 
     def tell_what_runs(self) -> None:
         """A line for each task that has been running for a while and has none yet. Call it now and then."""
@@ -78,11 +121,16 @@ class Progress:
 
     def end(self, head: RunHead) -> None:
         """How the run ended."""
-        took = f" in {_duration(head.started_at, head.finished_at)}" if head.started_at and head.finished_at else ""
-        line = Text.assemble((head.phase.capitalize(), f"bold {COLOURS.get(head.phase, '')}"), took)
-        if head.message:
-            line.append(f": {plain(head.message)}")
-        self._console.print(line, soft_wrap=True)
+        self._console.print(how_it_ended(head), soft_wrap=True)
+
+
+def how_it_ended(head: RunHead) -> Text:
+    """One line about a run that has finished."""
+    took = f" in {duration(head.started_at, head.finished_at)}" if head.started_at and head.finished_at else ""
+    line = Text.assemble((head.phase.capitalize(), f"bold {COLOURS.get(head.phase, '')}"), took)
+    if head.message:
+        line.append(f": {plain(head.message)}")
+    return line
 
 
 def print_table(console: Console, snapshot: RunSnapshot) -> None:
@@ -96,8 +144,8 @@ def print_table(console: Console, snapshot: RunSnapshot) -> None:
     for task, state in zip(snapshot.plan.tasks, snapshot.tasks, strict=True):
         if not task.internal:
             phase = Text(state.phase.capitalize(), COLOURS.get(state.phase, ""))
-            took = _duration(state.started_at, state.finished_at)
-            table.add_row(Text(task.name), phase, str(state.attempts), took, Text(_reason(state)))
+            took = duration(state.started_at, state.finished_at)
+            table.add_row(Text(task.name), phase, str(state.attempts), took, Text(why(state)))
     console.print()
     console.print(table)
     if snapshot.outputs:
@@ -133,18 +181,20 @@ def _due(at: float | None) -> str:
     return due.strftime("%H:%M:%S" if due.date() == today else "%Y-%m-%d %H:%M:%S")
 
 
-def _story(state: TaskState) -> str:
+def story(state: TaskState) -> str:
+    """What there is to say of a task beside its phase."""
     match state.phase:
         case TaskPhase.COMPLETED:
             tries = f", attempt {state.attempts}" if state.attempts > 1 else ""
-            return f"in {_duration(state.started_at, state.finished_at)}{tries}"
+            return f"in {duration(state.started_at, state.finished_at)}{tries}"
         case TaskPhase.WAITING:
-            return f"until {_due(state.not_before)}" + (f" ({_reason(state)})" if state.message else "")
+            return f"until {_due(state.not_before)}" + (f" ({why(state)})" if state.message else "")
         case _:
-            return _reason(state)
+            return why(state)
 
 
-def _reason(state: TaskState) -> str:
+def why(state: TaskState) -> str:
+    """Reason and message of a task, in one line."""
     return plain(
         f"{state.reason}: {state.message}" if state.reason and state.message else state.message or state.reason
     )
@@ -155,7 +205,8 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
 
 
-def _duration(started_at: float | None, finished_at: float | None) -> str:
+def duration(started_at: float | None, finished_at: float | None) -> str:
+    """The time between two instants for a reader; empty where one of them is not known."""
     if started_at is None or finished_at is None:
         return ""
     seconds = max(0.0, finished_at - started_at)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowweaver.cli.arguments import parse_parameters, with_parameters
+from flowweaver.cli.arguments import OutputFormat, ProgressMode, parse_parameters, with_parameters
 from flowweaver.cli.manifests import Document, meant, read_documents
 from flowweaver.errors import ManifestError, StoreError, UserError
 
@@ -39,14 +39,6 @@ class ExecutorName(StrEnum):
     THREADED = "threaded"
 
 
-class OutputFormat(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-
-
 def run(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file with one Workflow; - is the standard input.")],
     *,
@@ -63,6 +55,13 @@ def run(
     output: Annotated[
         OutputFormat, typer.Option("-o", "--output", help="How the result is printed; json and yaml: nothing else is.")
     ] = OutputFormat.TABLE,
+    progress: Annotated[
+        ProgressMode,
+        typer.Option(
+            help="live: a table on a terminal; plain: a line a step; quiet: the result alone; "
+            "auto: live where there is a terminal."
+        ),
+    ] = ProgressMode.AUTO,
 ) -> None:
     """Run a Workflow here and now.
 
@@ -77,7 +76,7 @@ def run(
     quiet = output is not OutputFormat.TABLE
     try:
         with _stdout_kept() if quiet else nullcontext():
-            snapshot, number = _execute(accepted, state, workers, quiet=quiet)
+            snapshot, number = _execute(accepted, state, workers, mode=progress, quiet=quiet)
     except StoreError as error:
         raise UserError(f"--state {state}: {error}") from error
     _print_result(output, content, snapshot)
@@ -98,11 +97,11 @@ def _stdout_kept() -> Iterator[None]:
         os.close(kept)
 
 
-def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: bool) -> tuple[RunSnapshot, int]:
-    from rich.console import Console
-
+def _execute(
+    accepted: Accepted, state: Path | None, workers: int, *, mode: ProgressMode, quiet: bool
+) -> tuple[RunSnapshot, int]:
     from flowweaver.assembly import build_engine
-    from flowweaver.cli.progress import Progress
+    from flowweaver.cli.progress_live import following
     from flowweaver.cli.sessions import Session
     from flowweaver.core.events import Shutdown
     from flowweaver.policy import Policy
@@ -111,16 +110,19 @@ def _execute(accepted: Accepted, state: Path | None, workers: int, *, quiet: boo
     plan = accepted.plan if accepted.plan.uid else replace(accepted.plan, uid=str(uuid.uuid4()))
     wish = accepted.workflow.spec.shutdown
     # Where the result is for a program, everything else goes to stderr.
-    progress = Progress(Console(stderr=quiet, highlight=False), plan)
-    with build_engine(state, policy=Policy.permissive(), workers=workers) as assembly:
+    stream = sys.stderr if quiet else sys.stdout
+    with (
+        following(mode, stream, plan) as progress,
+        build_engine(state, policy=Policy.permissive(), workers=workers) as assembly,
+    ):
         session = Session(assembly.engine, plan, progress, state)
         for run in assembly.store.unfinished_runs():
             if run.name != session.name:
                 progress.say(f"{run.name.workflow} is unfinished in {state} too, and goes on as long as this call does")
         snapshot, number = session.run(Shutdown(wish) if wish else None)
-    if number and not snapshot.head.phase.finished:
-        again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
-        progress.say(f"Stopped before its end: {again}")
+        if number and not snapshot.head.phase.finished:
+            again = "the same command goes on with it" if state else "nothing was kept; with --state DB it could go on"
+            progress.say(f"Stopped before its end: {again}")
     return snapshot, number
 
 

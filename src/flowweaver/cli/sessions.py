@@ -60,6 +60,7 @@ class Session:
             before = self._engine.find(self.name)
             if before is not None:
                 self._plan = _same_plan(before.plan, self._plan, self._state)
+                self._progress.begin(before.tasks)
             self._engine.start()
             key = self._engine.submit(self.name, self._plan)
             token = self._begin(key, before)
