@@ -70,6 +70,16 @@ def operator(  # noqa: PLR0913 - one parameter a setting
             "--grace-seconds", "GRACE_SECONDS", "How long attempts may take to end at SIGTERM. Default: 30.", "SECONDS"
         ),
     ] = None,
+    backup_folder: Annotated[
+        Path | None,
+        _setting("--backup-folder", "BACKUP_FOLDER", "Back the store up into this folder. Default: not.", "FOLDER"),
+    ] = None,
+    backup_every: Annotated[
+        str | None, _setting("--backup-every", "BACKUP_EVERY", "So often. Default: 6h.", "DURATION")
+    ] = None,
+    backup_keep: Annotated[
+        int | None, _setting("--backup-keep", "BACKUP_KEEP", "So many backups stay. Default: 5.", "N")
+    ] = None,
     log_format: Annotated[
         str | None, _setting("--log-format", "LOG_FORMAT", "text or json. Default: text.", "FORMAT")
     ] = None,
@@ -89,6 +99,9 @@ def operator(  # noqa: PLR0913 - one parameter a setting
         "http_allow": tuple(http_allow) if http_allow else None,
         "adopt": adopt,
         "grace_seconds": grace_seconds,
+        "backup_folder": backup_folder,
+        "backup_every": backup_every,
+        "backup_keep": backup_keep,
         "log_format": log_format,
         "log_level": log_level,
     }
@@ -97,15 +110,18 @@ def operator(  # noqa: PLR0913 - one parameter a setting
 
 
 def _serve(given: dict[str, Any]) -> int:
+    from flowweaver.manifest import durations
     from flowweaver.operator import serve
     from flowweaver.operator.settings import Settings
     from flowweaver.operator.settings import unsafe_bodies as read_unsafe_bodies
 
-    if "unsafe_bodies" in given:
+    readers = {"unsafe_bodies": read_unsafe_bodies, "backup_every": durations.seconds}
+    for name, read in readers.items():
         try:
-            given["unsafe_bodies"] = read_unsafe_bodies(given["unsafe_bodies"])
+            if name in given:
+                given[name] = read(given[name])
         except ValueError as error:
-            raise UserError(f"--unsafe-bodies: {error}") from error
+            raise UserError(f"--{name.replace('_', '-')}: {error}") from error
     return serve(replace(Settings.from_environment(os.environ), **given))
 
 

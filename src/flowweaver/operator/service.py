@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from flowweaver.assembly import Assembly, build_engine
 from flowweaver.engine import SystemClock
 from flowweaver.operator.api import Api, configuration, own_namespace
+from flowweaver.operator.backups import Backups
 from flowweaver.operator.composing import Composer
 from flowweaver.operator.gauges import watch_cluster, watch_queue, watch_readiness, watch_runs, watch_store
 from flowweaver.operator.http import HttpServer
@@ -103,6 +104,7 @@ class Operator:
             restarted=self._watch_failed,
         )
         self._sweeper = self._make_sweeper()
+        self._backups = self._make_backups(store)
         self._http = self._make_http()
         self._engine.add_listener(
             Listener(runs=self._runs, writer=self._writer, queue=self._queue, recorder=self._recorder)
@@ -139,6 +141,19 @@ class Operator:
             drifted=self._metrics.drifted,
         )
 
+    def _make_backups(self, store: str) -> Backups | None:
+        settings = self._settings
+        if settings.backup_folder is None:
+            return None
+        return Backups(
+            state=settings.state,
+            store=store,
+            folder=settings.backup_folder,
+            every_seconds=settings.backup_every,
+            keep=settings.backup_keep,
+            meter=self._metrics,
+        )
+
     def _make_http(self) -> HttpServer:
         host, port = self._settings.http_address()
         return HttpServer(
@@ -168,6 +183,9 @@ class Operator:
             self._watcher.start()
             stack.callback(self._watcher.stop)
             self._sweeper.start()
+            if self._backups is not None:
+                self._backups.start()
+                stack.callback(self._backups.stop)
             logger.info("the operator has started")
             failed = self._wait(stopping)
             self._stop()

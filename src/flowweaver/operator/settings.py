@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowweaver.errors import UserError
+from flowweaver.manifest import durations
 from flowweaver.policy import Policy, UnsafeBody
 
 PREFIX = "FLOWWEAVER_"
@@ -31,6 +32,9 @@ class Settings:
     http_allow: tuple[str, ...] = ()  # CIDRs and hosts that `http` reaches beside public addresses
     adopt: bool = False  # take over Workflows whose state another volume held
     grace_seconds: float = 30.0  # how long running attempts may take to end at SIGTERM
+    backup_folder: Path | None = None  # where the store is backed up to; None: it is not
+    backup_every: float = 6 * 3600.0  # seconds from one backup to the next
+    backup_keep: int = 5  # so many backups stay
     log_format: str = "text"  # or "json"
     log_level: str = "info"
     own_namespace: str = ""  # where the Lease lives; empty: the service account's namespace, else "default"
@@ -43,6 +47,10 @@ class Settings:
             raise UserError(f'--log-format is "{self.log_format}": it must be "text" or "json"')
         if self.grace_seconds < 0:
             raise UserError(f"--grace-seconds is {self.grace_seconds}: it must not be negative")
+        if self.backup_every < 1:
+            raise UserError(f"--backup-every is {self.backup_every:g} s: it must be 1s or more")
+        if self.backup_keep < 1:
+            raise UserError(f"--backup-keep is {self.backup_keep}: it must be 1 or more")
         self.http_address()
 
     def http_address(self) -> tuple[str, int]:
@@ -106,6 +114,9 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     f"{PREFIX}HTTP_ALLOW": ("http_allow", _words),
     f"{PREFIX}ADOPT": ("adopt", _flag),
     f"{PREFIX}GRACE_SECONDS": ("grace_seconds", float),
+    f"{PREFIX}BACKUP_FOLDER": ("backup_folder", Path),
+    f"{PREFIX}BACKUP_EVERY": ("backup_every", durations.seconds),
+    f"{PREFIX}BACKUP_KEEP": ("backup_keep", int),
     f"{PREFIX}LOG_FORMAT": ("log_format", str),
     f"{PREFIX}LOG_LEVEL": ("log_level", str),
     "POD_NAMESPACE": ("own_namespace", str),
