@@ -86,9 +86,9 @@ def settings() -> str:
     lines = ["| option | environment | default | meaning |", "|---|---|---|---|"]
     for option in typer.main.get_command(application).commands["operator"].params:
         text = getattr(option, "help", None) or ""
-        if variable := re.search(r" \((FLOWWEAVER_\w+)\)$", text):
+        if variable := re.search(r" \(((?:FLOWWEAVER|OTEL)_\w+)\)$", text):
             default = re.search(r" Default: (.+)\. \(", text)
-            meaning = re.sub(r" (Default: .+)?\(FLOWWEAVER_\w+\)$", "", text)
+            meaning = re.sub(r" (Default: .+)?\((?:FLOWWEAVER|OTEL)_\w+\)$", "", text)
             flags = " ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
             lines.append(f"| {flags} | `{variable[1]}` | {f'`{default[1]}`' if default else ''} | {meaning} |")
     return "\n".join([*lines, ""])

@@ -104,7 +104,8 @@ def test_the_operator_reads_the_values_as_they_were_meant() -> None:
         "httpAllow": ["192.0.2.0/24", "{namespace}.example"],
         "adopt": True,
         "graceSeconds": 7,
-        "log": {"level": "debug", "format": "text"},
+        "log": {"level": "debug", "format": "text", "levels": {"flowweaver.stores": "info", "flowweaver": "error"}},
+        "tracing": {"endpoint": "http://collector:4318"},
         "http": {"port": 9000},
     }
     settings = Settings.from_environment(container_environment(render(values)))
@@ -114,6 +115,8 @@ def test_the_operator_reads_the_values_as_they_were_meant() -> None:
     assert settings.http_allow == ("192.0.2.0/24", "{namespace}.example")
     assert (settings.adopt, settings.grace_seconds) == (True, 7)
     assert (settings.log_level, settings.log_format) == ("debug", "text")
+    assert set(settings.log_levels) == {("flowweaver.stores", "info"), ("flowweaver", "error")}
+    assert settings.tracing_endpoint == "http://collector:4318"
     assert settings.http_address() == ("", 9000)
 
 

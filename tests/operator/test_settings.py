@@ -36,6 +36,8 @@ def test_every_setting_can_be_given_by_the_environment():
             "FLOWWEAVER_BACKUP_KEEP": "3",
             "FLOWWEAVER_LOG_FORMAT": "json",
             "FLOWWEAVER_LOG_LEVEL": "debug",
+            "FLOWWEAVER_LOG_LEVELS": "flowweaver.stores=debug, flowweaver.runs=Warning,",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
             "POD_NAMESPACE": "system",
             "POD_NAME": "flowweaver-0",
         }
@@ -56,6 +58,8 @@ def test_every_setting_can_be_given_by_the_environment():
         backup_keep=3,
         log_format="json",
         log_level="debug",
+        log_levels=(("flowweaver.stores", "debug"), ("flowweaver.runs", "warning")),
+        tracing_endpoint="http://collector:4318",
         own_namespace="system",
         own_name="flowweaver-0",
     )
@@ -75,6 +79,11 @@ def test_every_setting_can_be_given_by_the_environment():
         ("FLOWWEAVER_BACKUP_EVERY", "6", "FLOWWEAVER_BACKUP_EVERY"),
         ("FLOWWEAVER_BACKUP_EVERY", "0s", "--backup-every"),
         ("FLOWWEAVER_BACKUP_KEEP", "0", "--backup-keep"),
+        ("FLOWWEAVER_LOG_LEVEL", "loud", "--log-level"),
+        ("FLOWWEAVER_LOG_LEVELS", "flowweaver.stores", "FLOWWEAVER_LOG_LEVELS"),
+        ("FLOWWEAVER_LOG_LEVELS", "flowweaver.stores=loud", "FLOWWEAVER_LOG_LEVELS"),
+        ("FLOWWEAVER_LOG_LEVELS", "httpx=debug", '"httpx" is no module of FlowWeaver'),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "--tracing-endpoint"),
     ],
 )
 def test_a_wrong_setting_is_named(variable, value, named):

@@ -86,6 +86,19 @@ def operator(  # noqa: PLR0913 - one parameter a setting
     log_level: Annotated[
         str | None, _setting("--log-level", "LOG_LEVEL", "debug, info, warning or error. Default: info.", "LEVEL")
     ] = None,
+    log_levels: Annotated[
+        str | None,
+        _setting("--log-levels", "LOG_LEVELS", "Of single modules: flowweaver.stores=debug,… Default: none.", "LIST"),
+    ] = None,
+    tracing_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--tracing-endpoint",
+            metavar="URL",
+            help="Where spans go, by OTLP over HTTP. Default: nowhere. (OTEL_EXPORTER_OTLP_ENDPOINT)",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Serve a cluster: run its Workflows in this process. An option wins over the environment."""
     given = {
@@ -104,6 +117,8 @@ def operator(  # noqa: PLR0913 - one parameter a setting
         "backup_keep": backup_keep,
         "log_format": log_format,
         "log_level": log_level,
+        "log_levels": log_levels,
+        "tracing_endpoint": tracing_endpoint,
     }
     check_libraries()
     raise typer.Exit(_serve({name: value for name, value in given.items() if value is not None}))
@@ -114,8 +129,9 @@ def _serve(given: dict[str, Any]) -> int:
     from flowweaver.operator import serve
     from flowweaver.operator.settings import Settings
     from flowweaver.operator.settings import unsafe_bodies as read_unsafe_bodies
+    from flowweaver.telemetry.logs import read_levels
 
-    readers = {"unsafe_bodies": read_unsafe_bodies, "backup_every": durations.seconds}
+    readers = {"unsafe_bodies": read_unsafe_bodies, "log_levels": read_levels, "backup_every": durations.seconds}
     for name, read in readers.items():
         try:
             if name in given:

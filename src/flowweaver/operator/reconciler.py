@@ -152,12 +152,14 @@ class Reconciler:
         match action:
             case Forget(run=run):
                 around.engine.forget(run)
+                logger.info("a workflow is gone, and its run is forgotten", extra={"workflow": key})
                 self.forget_object(around.runs.remove(key, run))
             case Ask(event=event):
                 if isinstance(event, RerunRequested) and workflow is not None:
                     self._gatherer.spent(workflow.uid, workflow.wishes.shutdown)
                 around.engine.request(event)
             case Withdraw(run=run):
+                logger.info("a workflow is gone or goes away: its run is ended", extra={"workflow": key})
                 if workflow is not None:
                     around.writer.drop(workflow.uid)
                 around.engine.request(ShutdownRequested(run, Shutdown.TERMINATE))

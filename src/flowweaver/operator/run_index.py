@@ -62,6 +62,16 @@ class RunIndex:
         with self._lock:
             return [(workflow, uid) for workflow, runs in self._by_workflow.items() for uid in runs]
 
+    def unfinished(self) -> list[tuple[str, RunHead]]:
+        """The workflow and the head of each run that has not finished."""
+        with self._lock:
+            return [
+                (workflow, run.head)
+                for workflow, runs in self._by_workflow.items()
+                for run in runs.values()
+                if not run.head.phase.finished
+            ]
+
     def count(self, phase: RunPhase) -> int:
         """How many runs stand there."""
         return self._phases[phase]

@@ -35,11 +35,13 @@ from flowweaver.operator.queue import WorkQueue
 from flowweaver.operator.reconciler import Reconciler
 from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
+from flowweaver.operator.run_lines import tell_of_resumed
 from flowweaver.operator.settings import Settings
 from flowweaver.operator.shielding import shield_this_process
 from flowweaver.operator.status_writer import StatusWriter
 from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.sweeps import Sweeper
+from flowweaver.operator.traces import Tracing
 from flowweaver.operator.watcher import Raw, Watcher
 from flowweaver.telemetry import logs
 from flowweaver.telemetry.metrics import Metrics
@@ -57,7 +59,7 @@ def serve(settings: Settings) -> int:
 
     Raises `FlowWeaverError` where it can not begin (a setting is wrong, another process holds the state file, …).
     """
-    logs.set_up(style=settings.log_format, level=settings.log_level)
+    logs.set_up(style=settings.log_format, level=settings.log_level, levels=settings.log_levels)
     shield_this_process()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = threading.Event()
@@ -76,6 +78,7 @@ class Operator:
         self._engine_started = False
         self._accepting = False
         self._clock = SystemClock()
+        self._tracing = Tracing(settings, self._store)
         credentials = configuration()
         self._api = Api(credentials, meter=metrics)
         self._cache = ObjectCache()
@@ -177,6 +180,10 @@ class Operator:
             self._writer.start()
             self._recorder.start()
             stack.callback(self._recorder.stop)
+            for workflow, head in self._runs.unfinished():
+                tell_of_resumed(workflow, head)
+            self._tracing.start()
+            stack.callback(self._tracing.stop)
             self._engine.start()
             self._engine_started = self._accepting = True
             self._reconciler.start()
@@ -259,7 +266,7 @@ class Operator:
 
     def _add_gauges(self) -> None:
         metrics = self._metrics
-        self._engine.set_meter(RunMeter(metrics, self._clock.now))
+        self._engine.set_meter(self._tracing.beside(RunMeter(metrics, self._clock.now)))
         watch_runs(metrics, self._engine, self._runs)
         watch_store(metrics, self._store)
         watch_cluster(

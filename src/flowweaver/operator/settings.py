@@ -6,6 +6,7 @@ Kubernetes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from flowweaver.errors import UserError
 from flowweaver.manifest import durations
 from flowweaver.policy import Policy, UnsafeBody
+from flowweaver.telemetry.logs import LEVELS, read_levels
 
 PREFIX = "FLOWWEAVER_"
 
@@ -37,6 +39,8 @@ class Settings:
     backup_keep: int = 5  # so many backups stay
     log_format: str = "text"  # or "json"
     log_level: str = "info"
+    log_levels: tuple[tuple[str, str], ...] = ()  # of single modules: ("flowweaver.stores", "debug")
+    tracing_endpoint: str = ""  # of an OpenTelemetry collector, OTLP over HTTP; empty: nothing is traced
     own_namespace: str = ""  # where the Lease lives; empty: the service account's namespace, else "default"
     own_name: str = ""  # who holds the Lease; empty: the host's name
 
@@ -45,6 +49,11 @@ class Settings:
             raise UserError(f"--workers is {self.workers}: it must be 1 or more")
         if self.log_format not in {"text", "json"}:
             raise UserError(f'--log-format is "{self.log_format}": it must be "text" or "json"')
+        if self.log_level not in LEVELS:
+            raise UserError(f'--log-level is "{self.log_level}": it must be one of {", ".join(LEVELS)}')
+        if self.tracing_endpoint and not re.match(r"https?://[^/]", self.tracing_endpoint):
+            # Not shown as it is: a password may stand in it.
+            raise UserError("--tracing-endpoint is no http:// or https:// address: write http://collector:4318, say")
         if self.grace_seconds < 0:
             raise UserError(f"--grace-seconds is {self.grace_seconds}: it must not be negative")
         if self.backup_every < 1:
@@ -119,6 +128,8 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     f"{PREFIX}BACKUP_KEEP": ("backup_keep", int),
     f"{PREFIX}LOG_FORMAT": ("log_format", str),
     f"{PREFIX}LOG_LEVEL": ("log_level", str),
+    f"{PREFIX}LOG_LEVELS": ("log_levels", read_levels),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing_endpoint", str),
     "POD_NAMESPACE": ("own_namespace", str),
     "POD_NAME": ("own_name", str),
 }

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan, digest
 from flowweaver.core.state import RunHead
-from flowweaver.errors import InternalError
-from flowweaver.ports import ChildProcess, RunName, StoredRun, StorePosition
+from flowweaver.errors import InternalError, RunCorrupt
+from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers
+from flowweaver.stores.failures import tell
 from flowweaver.stores.texts import storable, storable_name
 
 PAGE_OF_RUNS = 500  # heads that `list_runs` reads at once
@@ -55,20 +57,29 @@ class SQLiteReading:
             raise KeyError(run)
         return stored
 
-    def unfinished_runs(self) -> Iterator[StoredRun]:
+    def unfinished_runs(self, damaged: Damaged | None = None) -> Iterator[StoredRun]:
         """See `ports.Store`. Each run is read when it is asked for."""
         for (run,) in self._rows("unfinished_runs"):
-            stored = self._read_run(run)
+            try:
+                stored = self._read_run(run)
+            except RunCorrupt as exc:
+                tell(exc, run, damaged)
+                continue
             if stored and not stored.head.phase.finished:
                 yield stored
 
-    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
+    def list_runs(self, damaged: Damaged | None = None) -> Iterator[tuple[int, RunName, RunHead]]:
         """See `ports.Store`."""
         after = 0
         while page := self._rows("list_heads", (after, PAGE_OF_RUNS)):
             for row in page:
-                after, name, head = rows.head_of(row)
-                yield after, name, head
+                after = row[rows.KEY_OF_HEAD]
+                try:
+                    found = rows.head_of(row)
+                except RunCorrupt as exc:
+                    tell(exc, after, damaged)
+                    continue
+                yield found
 
     def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """See `ports.Store`."""
@@ -84,9 +95,19 @@ class SQLiteReading:
             for task, number, pid, started in self._rows("read_processes")
         ]
 
+    def read_running(self) -> dict[AttemptId, float]:
+        """When the attempts have started that are recorded as running."""
+        return {rows.attempt_of(task, number): at for task, number, at in self._rows("read_running")}
+
     def _read_run(self, run: int, expected: RunPlan | None = None) -> StoredRun | None:
-        """That run; where its plan has the tasks of `expected`, with that in its place."""
+        """That run; where its plan has the tasks of `expected`, with that in its place. Raises `RunCorrupt`."""
         self._check()
+        try:
+            return self._read_whole_run(run, expected)
+        except UnicodeDecodeError as exc:
+            raise RunCorrupt(f"run {run}: it holds text that is none: {exc.reason}") from exc
+
+    def _read_whole_run(self, run: int, expected: RunPlan | None) -> StoredRun | None:
         same = None if expected is None else digest(expected)
         with self._readers.snapshot() as connection:
             heads = connection.execute(self._sql["read_head"], (run,)).fetchall()

@@ -1,22 +1,24 @@
 """Log lines, as text or as JSON, written by a thread of their own: the engine must not wait for a full pipe.
 
-A line is a constant sentence with its particulars in `extra` (`workflow`, `task`, `attempt`, `reason`, …).
+A line is a constant sentence with its particulars in `extra` (`workflow`, `task`, `attempt`, `reason`, …). What users'
+code says of itself (the text of an error, standard error) is not among them: a secret may stand in it.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import logging
 import logging.handlers
 import queue
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-FIELDS = ("workflow", "task", "attempt", "phase", "reason", "seconds")
+FIELDS = ("workflow", "task", "attempt", "phase", "reason", "error", "seconds")
 """What a line may carry beside its sentence, in this order."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -24,9 +26,38 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MOST_WAITING = 10_000
 """Lines that wait to be written; more are dropped and counted rather than kept."""
 
+logger = logging.getLogger(__name__)
 
-def set_up(*, style: str, level: str, stream: TextIO | None = None) -> None:
-    """Log to `stream` (standard error) in `style` "text" or "json". Replaces what was set up before."""
+
+LEVELS = ("debug", "info", "warning", "error")
+OURS = "flowweaver"
+RUNS = "flowweaver.runs"
+"""Who tells of the steps of workflows and tasks: the one logger that is no module."""
+
+
+def read_levels(text: str) -> tuple[tuple[str, str], ...]:
+    """Loggers and their levels from `flowweaver.stores=debug,flowweaver.runs=warning`; raises `ValueError`.
+
+    Only our own loggers have levels: lines of the libraries below may hold addresses, headers and whole objects.
+    """
+    found = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, separator, level = (part.strip() for part in word.partition("="))
+        if not separator or level.lower() not in LEVELS:
+            raise ValueError(
+                f'"{word}" is no level of a module: write flowweaver.stores=debug, with {", ".join(LEVELS)}'
+            )
+        if name != OURS and not name.startswith(f"{OURS}."):
+            raise ValueError(f'"{name}" is no module of FlowWeaver: name one, for example flowweaver.stores')
+        found[name] = level.lower()
+    return tuple(found.items())
+
+
+def set_up(*, style: str, level: str, levels: Iterable[tuple[str, str]] = (), stream: TextIO | None = None) -> None:
+    """Log to `stream` (standard error) in `style` "text" or "json". Replaces what was set up before.
+
+    `levels` are those of single loggers, which hold for all that is below them; `level` is everybody else's.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
     lines: queue.Queue[Any] = queue.Queue(MOST_WAITING)
@@ -43,6 +74,19 @@ def set_up(*, style: str, level: str, stream: TextIO | None = None) -> None:
     # These tell of addresses with their queries, and of headers: a token may stand in either.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
+    logging.getLogger("kubernetes").setLevel(logging.WARNING)  # of whole objects
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # whoever sends spans says once that it can not
+    for name, of_its_own in levels:
+        logging.getLogger(name).setLevel(of_its_own.upper())
+        if not _is_there(name):
+            logger.warning('there is no module "%s": its level has no effect', name)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return name == RUNS or importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def fields(record: logging.LogRecord) -> Mapping[str, Any]:
