@@ -79,19 +79,31 @@ def _type_of(field: Mapping[str, Any]) -> str:
 
 def settings() -> str:
     """The operator's options as the command has them."""
+    lines = ["| option | environment | default | meaning |", "|---|---|---|---|"]
+    for flags, variable, text in _options():
+        default = re.search(r" Default: (.+)\.$", text)
+        meaning = re.sub(r" Default: .+$", "", text)
+        lines.append(f"| {flags} | `{variable}` | {f'`{default[1]}`' if default else ''} | {meaning} |")
+    return "\n".join([*lines, ""])
+
+
+def _options() -> Iterator[tuple[str, str, str]]:
+    """Each of them with its environment variable and what it says of itself."""
     import typer
 
     from flowweaver.cli.application import application
 
-    lines = ["| option | environment | default | meaning |", "|---|---|---|---|"]
     for option in typer.main.get_command(application).commands["operator"].params:
-        text = getattr(option, "help", None) or ""
-        if variable := re.search(r" \(((?:FLOWWEAVER|OTEL)_\w+)\)$", text):
-            default = re.search(r" Default: (.+)\. \(", text)
-            meaning = re.sub(r" (Default: .+)?\((?:FLOWWEAVER|OTEL)_\w+\)$", "", text)
-            flags = " ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
-            lines.append(f"| {flags} | `{variable[1]}` | {f'`{default[1]}`' if default else ''} | {meaning} |")
-    return "\n".join([*lines, ""])
+        if said := re.fullmatch(r"(.*) \(((?:FLOWWEAVER|OTEL)_\w+)\)", getattr(option, "help", None) or ""):
+            yield " ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts)), said[2], said[1]
+
+
+def values() -> str:
+    """The chart's values, with the operator's options that they fill."""
+    import chart_values
+
+    options = {variable: flags for flags, variable, _ in _options()}
+    return "\n".join([*chart_values.table(DOCS.parent / "charts" / "flowweaver", options), ""])
 
 
 def metrics() -> str:
@@ -114,6 +126,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "conditions": table_as_markdown,
     "fields": fields,
     "settings": settings,
+    "values": values,
     "metrics": metrics,
 }
 

@@ -1,12 +1,15 @@
 """The fenced blocks of the docs. The first word says what a block is, a second one why it is not run with the others:
 
 yaml                a manifest: it is accepted, and run
+yaml NAME.yaml      a file of that name, which commands of the page use; values….yaml: the chart takes it too
 console             commands after `$`, run beside a copy of examples/; below one its output, `…` for anything
 console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
 console node        commands that need a cluster that runs pods: run there too
 console slow        commands that install things: run by .ci/run
 python              a part of a program: those of one page are run in order, as one program
 python NAME.py      a file of that name beside it; parts below can import it, and commands run it
+cron                lines of a crontab: their commands are run
+lua                 a health check of Argo CD: asked about each state of a Workflow
 text output         what the part above it prints, `…` for anything
 text signature      how something of `flowweaver` is called: compared with the code
 mermaid, text       nothing to run
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,12 +32,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 KINDS = {
     "yaml",
+    "yaml file",
     "console",
     "console cluster",
     "console node",
     "console slow",
     "python",
     "python file",
+    "cron",
+    "lua",
     "text output",
     "text signature",
     "mermaid",
@@ -47,7 +54,7 @@ class Block:
     line: int
     kind: str
     text: str
-    file: str = ""  # the name of a "python file"
+    file: str = ""  # the name of a "python file" or "yaml file"
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -64,8 +71,8 @@ def blocks() -> list[Block]:
 
 def _block(page: str, line: int, info: str, text: str) -> Block:
     kind, _, name = info.partition(" ")
-    if kind == "python" and name.endswith(".py"):
-        return Block(page, line, "python file", text, name)
+    if (kind == "python" and name.endswith(".py")) or (kind == "yaml" and name.endswith(".yaml")):
+        return Block(page, line, f"{kind} file", text, name)
     return Block(page, line, info, text)
 
 
@@ -79,6 +86,14 @@ def of(kind: str) -> list[Block]:
 def programs() -> list[str]:
     """The pages that are run as a whole, because what they say goes on from block to block."""
     return sorted({block.page for block in BLOCKS if block.kind.startswith("python")})
+
+
+def write_files(page: str, folder: Path) -> None:
+    """Write the files that a page's commands use: its own, and the examples."""
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    for block in of("yaml file"):
+        if block.page == page:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
 
 
 def run_commands(text: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:

@@ -14,7 +14,7 @@ import pytest
 from flowweaver.cli import main
 from flowweaver.manifest import Accepted, load_documents, validate
 from flowweaver.policy import Policy
-from tests.docs.blocks import BLOCKS, KINDS, PAGES, ROOT, commands, of, programs, run_commands
+from tests.docs.blocks import BLOCKS, KINDS, PAGES, ROOT, commands, of, programs, run_commands, write_files
 
 
 def test_every_block_says_what_it_is():
@@ -49,8 +49,28 @@ def test_the_first_manifest_of_the_readme_runs_on_the_default_installation_and_i
 
 @pytest.mark.parametrize("block", [block for block in of("console") if block.page not in programs()], ids=str)
 def test_a_command_of_the_docs_does_what_the_docs_say(block, tmp_path):
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    write_files(block.page, tmp_path)
     run_commands(block.text, tmp_path)
+
+
+@pytest.mark.parametrize("block", of("yaml file"), ids=str)
+def test_a_file_of_the_docs_is_used_by_a_command_of_its_page(block):
+    console = [other.text for other in BLOCKS if other.page == block.page and other.kind.startswith("console")]
+
+    assert any(block.file in command for text in console for command, _ in commands(text))
+
+
+@pytest.mark.parametrize("block", of("cron"), ids=str)
+def test_what_a_crontab_of_the_docs_starts_ends_well_and_prints_nothing(block, tmp_path):
+    write_files(block.page, tmp_path)
+    here = {"/opt/flowweaver/bin": str(Path(sys.executable).parent), "/etc/flowweaver": str(tmp_path / "examples")}
+    for line in block.text.splitlines():
+        *schedule, command = line.split(None, 5)
+        assert all(re.fullmatch(r"\*|\*/\d+|\d+", field) for field in schedule)
+        assert not re.search(r"(?<!\\)%", command), "an unescaped % is the end of the line to cron"
+        for wanted, found in {**here, "/var/lib/flowweaver": str(tmp_path), "\\%": "%"}.items():
+            command = command.replace(wanted, found)
+        run_commands(f'$ out=$({command} 2>&1); echo "$? $out"\n0 ', tmp_path)
 
 
 def test_what_takes_long_is_run_by_the_check_of_everything():
@@ -89,6 +109,7 @@ def test_what_the_docs_draw_from_the_code_is_as_the_code_makes_it():
 
 def test_drift_in_the_docs_is_found(tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "charts", tmp_path / "charts")
     page = tmp_path / "docs" / "state-machine.md"
     page.write_text(page.read_text().replace("Running --> Completed", "Running --> Skipped"))
 
