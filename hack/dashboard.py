@@ -224,7 +224,7 @@ def main(arguments: list[str]) -> int:
     text = json.dumps(dashboard(), indent=1) + "\n"
     if arguments == ["--check"]:
         drifted = not OUTPUT.is_file() or OUTPUT.read_text() != text
-        sys.stdout.write("the dashboard: " + ("run hack/dashboard.py" if drifted else "as hack/dashboard.py makes it") + "\n")
+        sys.stdout.write(f"the dashboard: {'run' if drifted else 'as it comes from'} hack/dashboard.py\n")
         return int(drifted)
     OUTPUT.write_text(text)
     return 0
