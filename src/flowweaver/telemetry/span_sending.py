@@ -27,7 +27,9 @@ MOST_WAITING = 10_000
 """Spans that wait to be sent; further ones are dropped."""
 
 AT_ONCE = 500
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 0.5
+"""So long may spans wait for each other; those of the last half second are lost where the process is killed."""
+
 LAST_SECONDS = 3.0
 """How long the end may take to send what waits."""
 
