@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -66,6 +66,16 @@ def test_lint_finds_nothing_even_where_it_is_strict() -> None:
         ({"replicas": 2}, "additional properties 'replicas' not allowed"),
         ({"extraEnv": [{"name": "FLOWWEAVER_ADOPT", "value": "true"}]}, "/extraEnv/0/name"),
         ({"http": {"port": 80}}, "/http/port"),
+        ({"codePolicy": {"enable": True}}, "additional properties 'enable' not allowed"),
+        ({"codePolicy": {"bodies": ["python"]}}, "/codePolicy/bodies/0"),
+        ({"networkPolicy": {"scrapers": [{"podselector": {}}]}}, "additional properties 'podselector' not allowed"),
+        ({"affinity": {"nodeAfinity": {}}}, "additional properties 'nodeAfinity' not allowed"),
+        ({"tolerations": [{"effect": "NoRun"}]}, "/tolerations/0/effect"),
+        ({"podDisruptionBudget": {"maxUnavailable": 2}}, "/podDisruptionBudget/maxUnavailable"),
+        ({"extraVolumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "additional properties 'hostPath' not allowed"),
+        ({"uninstall": {"waitSeconds": -1}}, "/uninstall/waitSeconds"),
+        ({"persistence": {"dataSource": {"name": "x"}}}, "/persistence/dataSource"),
+        ({"persistence": {"existingClaim": "x", "dataSource": {"kind": "A", "name": "b"}}}, "leave one of them out"),
     ],
 )
 def test_a_value_that_can_not_be_meant_is_refused_by_its_name(values: dict[str, Any], told: str) -> None:
@@ -87,6 +97,23 @@ def test_every_value_is_in_the_schema_and_every_property_of_the_schema_has_a_val
     for name, described in schema["properties"].items():
         if name not in {"resources", "affinity"} and described.get("properties"):  # those are Kubernetes' own
             assert set(values[name]) == set(described["properties"]), name
+
+
+def test_no_object_of_the_schema_takes_a_name_that_it_does_not_know() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def loose(at: Any, path: str) -> Iterator[str]:
+        if isinstance(at, dict):
+            if "object" in (at.get("type") or ()) and at.get("additionalProperties", True) is True:
+                yield path
+            for name, below in at.items():
+                yield from loose(below, f"{path}/{name}")
+        elif isinstance(at, list):
+            for below in at:
+                yield from loose(below, path)
+
+    # What a parent chart sets for all of its charts is not ours to know.
+    assert list(loose(schema, "")) == ["/properties/global"]
 
 
 def test_every_setting_of_the_operator_is_set_by_the_chart() -> None:

@@ -52,6 +52,7 @@ def wanted_pods(kubectl: Kubectl) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_an_uninstallation_stops_the_operator_and_then_lets_go_of_what_is_under_way(
     control_plane: Access, operator: Callable[..., Operator], kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_an_uninstallation_goes_on_where_there_is_nothing_to_stop_and_nothing_to
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0 Workflows let go\n", "")
 
 
+@pytest.mark.slow
 def test_helm_test_has_a_workflow_run_and_leaves_nothing(
     control_plane: Access, operator: Callable[..., Operator], kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
