@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flowweaver.cli import main
+from flowweaver.cli.manifests import Document
+from flowweaver.manifest.problems import Problem
 
 GOOD = """
 apiVersion: flowweaver.io/v1alpha1
@@ -141,3 +144,17 @@ def test_one_bad_file_does_not_hide_the_others(write, tmp_path, capsys):
     assert main(["lint", str(tmp_path / "nobody.yaml"), bad]) == 2
 
     assert len(capsys.readouterr().err.splitlines()) >= 2
+
+
+def test_the_line_of_a_problem_is_found_by_the_loader_in_c_and_is_the_same(monkeypatch):
+    text = "---\n# a comment\nkind: Workflow\nspec:\n  tasks:\n    - name: a\n      dependsOn: [\n        b]\n---\nspec: 1\n"
+    problem = Problem(path="spec.tasks[0].dependsOn[0]", reason="Invalid", message="no")
+    fast = Document("probe.yaml", text, 0, {}).finding(problem).line
+
+    with monkeypatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", False)
+        slow = Document("probe.yaml", text, 0, {}).finding(problem).line
+    monkeypatch.setattr(yaml, "SafeLoader", None)
+
+    assert yaml.__with_libyaml__, "this Python's PyYAML was built without libyaml"
+    assert fast == slow == Document("probe.yaml", text, 0, {}).finding(problem).line == 8

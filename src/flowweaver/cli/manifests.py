@@ -71,7 +71,9 @@ class Document:
     def _node(self) -> yaml.Node | None:
         import yaml
 
-        nodes = [node for node in yaml.compose_all(self.text, Loader=yaml.SafeLoader) if not _is_empty(node)]
+        # The loader in C, where there is one, is many times faster and tells lines too.
+        loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+        nodes = [node for node in yaml.compose_all(self.text, Loader=loader) if not _is_empty(node)]
         return nodes[self.position] if self.position < len(nodes) else None
 
 
