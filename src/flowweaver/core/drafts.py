@@ -176,7 +176,7 @@ class RunDraft(RunSteps):
 
     def rerun(self, token: str) -> None:
         """Take a finished run up again where it did not complete; what completed is kept."""
-        if self.head.phase.finished and token != self.head.rerun_token:
+        if token != self.head.rerun_token:
             self._again(token)
 
     def _again(self, token: str) -> None:
