@@ -31,6 +31,7 @@ from flowweaver.ports import (
     Clock,
     Dependency,
     Executor,
+    Given,
     Listener,
     Meter,
     Notice,
@@ -84,6 +85,15 @@ class Conductor:
         return self._durable.error
 
     @property
+    def store_failing_seconds(self) -> float:
+        """For how long it could not be written; 0: it can."""
+        return self._durable.failing_seconds
+
+    def on_store_failure(self, failed: Callable[[str], None]) -> None:
+        """Have `failed` called with what is wrong ("full", "readonly", "io") at each try that fails."""
+        self._durable.failed = failed
+
+    @property
     def commits(self) -> int:
         """How many there have been."""
         return self._durable.commits
@@ -105,10 +115,10 @@ class Conductor:
         """In place of `recover`: what is unfinished is left alone until it is asked for."""
         self.position = self._store.position()
 
-    def submit(self, name: RunName, plan: RunPlan) -> int:
+    def submit(self, name: RunName, plan: RunPlan, given: Given | None = None) -> int:
         """Record a run, or find it, and give its key. It starts with the next turn."""
         answer: Future[int] = Future()
-        self.intake.take([Submission(name, plan, answer)])
+        self.intake.take([Submission(name, plan, answer, given or {})])
         return answer.result()
 
     def forget(self, run: int) -> None:
@@ -118,6 +128,7 @@ class Conductor:
             return
         submissions.remove(run)
         self._store.delete_run(run)
+        self.intake.damaged.pop(run, None)
 
     def hold(self, run: int) -> threading.Event:
         """Start nothing more of a run, which is to be let go; the event is set when nothing of it is running."""

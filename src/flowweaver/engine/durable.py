@@ -14,6 +14,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+def _ignore(kind: str) -> None:
+    del kind
+
+
 class DurableStore:
     """What an engine asks of its store. Every call returns when it has happened; `pause` may end that by raising."""
 
@@ -21,10 +25,17 @@ class DurableStore:
         """`pause` waits before the store is tried again."""
         self.store = store
         self.error = ""  # why the store can not be written now
+        self.failed: Callable[[str], None] = _ignore  # is told of each try that fails: "full", "readonly" or "io"
         self.commits = 0
         self.commit_seconds = 0.0
         self._clock = clock
         self._pause = pause
+        self._failing_since = 0.0  # monotonic, while there is an error
+
+    @property
+    def failing_seconds(self) -> float:
+        """For how long the store could not be written; 0: it can."""
+        return self._clock.monotonic() - self._failing_since if self.error else 0.0
 
     def commit(self, changes: Changes, processes: Sequence[ChildProcess], position: StorePosition) -> StorePosition:
         """Make it durable; `position` is where the store was before, and where it is then is given."""
@@ -83,6 +94,8 @@ class DurableStore:
         again = bool(self.error)
         if not again:
             logger.error("the store can not be used; nothing is started until it can: %s", error)
+            self._failing_since = self._clock.monotonic()
+        self.failed(error.kind)
         self.error = str(error) or type(error).__name__
         self._pause(0.0 if isinstance(error, CommitUnknown) and not again else 0.5)
 

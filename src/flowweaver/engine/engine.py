@@ -27,12 +27,13 @@ from flowweaver.engine.conductor import Conductor
 from flowweaver.engine.inbox import Inbox
 from flowweaver.engine.inputs import GIVEN_BYTES
 from flowweaver.engine.intake import Submission, Wish
-from flowweaver.engine.looking import EngineHealth, Lookout
-from flowweaver.errors import FlowWeaverError, InternalError, StoreUnavailable
+from flowweaver.engine.looking import PATIENCE_SECONDS, EngineHealth, Lookout
+from flowweaver.errors import FlowWeaverError, InternalError, StoreCorrupt, StoreUnavailable
 from flowweaver.ports import (
     ChildProcess,
     Clock,
     Executor,
+    Given,
     Listener,
     Meter,
     Opening,
@@ -47,6 +48,9 @@ WATCH_SECONDS = 0.005
 
 LONGEST_SLEEP_SECONDS = 1.0
 """So often the engine shows that it lives, and looks at the wall clock, which may have been set."""
+
+LOOK_SECONDS = 0.2
+"""So often it looks whether what it waits for can still come."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +95,7 @@ class Engine:
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._failure = ""
+        self._store_failed: Callable[[str], None] = lambda _: None
         self._over = False  # nothing is taken from the inbox any more
         self._in_hand: list[Item] = []  # taken from it for the turn that is on
         self._lender = lender
@@ -128,12 +133,13 @@ class Engine:
     def stop(self, grace_seconds: float = 0.0) -> None:
         """Start nothing new, let running attempts end for so long, note the others as interrupted, checkpoint.
 
-        Nothing is lost: what was interrupted starts again with the next `start`. Idempotent.
+        While the store can not be written no end of an attempt can be recorded, and after `PATIENCE_SECONDS` of that
+        nobody waits for any. Nothing is lost: what was interrupted starts again with the next `start`. Idempotent.
         """
         if not self._thread.is_alive():
             return
         self.drain()
-        self._idle.wait(grace_seconds)
+        self._wait_until_idle(grace_seconds)
         self._inbox.put(InterruptRequested())
         self._stopping.set()
         self._inbox.put(DrainRequested())  # wakes it up
@@ -142,6 +148,13 @@ class Engine:
             self._store.checkpoint()
         except StoreUnavailable as error:
             logger.warning("the store was not checkpointed: %s", error)
+
+    def _wait_until_idle(self, grace_seconds: float) -> None:
+        until = time.monotonic() + grace_seconds
+        while (left := until - time.monotonic()) > 0 and not self._idle.wait(min(left, LOOK_SECONDS)):
+            if self._conductor.store_failing_seconds > PATIENCE_SECONDS:
+                logger.warning("what is running is not waited for: its end can not be recorded")
+                return
 
     def __enter__(self) -> Self:
         """Start."""
@@ -155,13 +168,14 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------------- asking
 
-    def submit(self, name: RunName, plan: RunPlan) -> int:
+    def submit(self, name: RunName, plan: RunPlan, given: Given | None = None) -> int:
         """Record a run and start it; gives its key. Durable when it returns. A run that is there is left as it is.
 
+        The tasks in `given` count as completed from the start, with the results that are given.
         Raises `GraphError` where the plan is no DAG, `InternalError` where the engine has stopped.
         """
         answer: Future[int] = Future()
-        return int(self._wait_for(Submission(name, plan, answer)))
+        return int(self._wait_for(Submission(name, plan, answer, given or {})))
 
     def open_run(self, request: RunRequest) -> Future[Opening]:
         """Begin a run, or go on with it; returns at once. What is asked for at one time is recorded together.
@@ -218,6 +232,18 @@ class Engine:
     def ready_tasks(self) -> int:
         """How many tasks wait for nothing but a worker, or room in their run. Takes no lock that a turn holds."""
         return sum(len(run.ready) for run in list(self._conductor.world.runs.values()))
+
+    def on_store_failure(self, failed: Callable[[str], None]) -> None:
+        """Have `failed` called at each write or read of the store that fails, with what is wrong in one word: "full",
+        "readonly", "io" or "corrupt". On the engine's own thread. Before `start`, to miss nothing.
+        """
+        self._store_failed = failed
+        self._conductor.on_store_failure(failed)
+
+    @property
+    def damaged(self) -> Mapping[int, str]:
+        """The runs that can not be read from the store, by key, and why: they are left alone."""
+        return dict(self._conductor.intake.damaged)
 
     def find(self, name: RunName) -> RunSnapshot | None:
         """That run as it stands; None where there is none."""
@@ -279,6 +305,8 @@ class Engine:
                     self._inbox.wait(LONGEST_SLEEP_SECONDS)
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
+            if isinstance(error, StoreCorrupt):
+                self._store_failed("corrupt")
             if isinstance(error, FlowWeaverError):
                 logger.critical("the engine has stopped: %s", self._failure)
             else:

@@ -5,23 +5,26 @@ What arrives together is recorded together, in transactions of up to `ROWS_AT_ON
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flowweaver.core.apply import admit, open_run
 from flowweaver.core.events import Event, RerunRequested, RunAdmitted, RunDue, RunTakenUp, TaskDue
 from flowweaver.core.graph import Graph
 from flowweaver.core.plan import RunPlan
-from flowweaver.core.state import RunState, World
+from flowweaver.core.state import RunState, TaskState, World
 from flowweaver.engine.durable import DurableStore
 from flowweaver.engine.observers import Observers
-from flowweaver.engine.openings import Way, new_head, way
+from flowweaver.engine.openings import Way, new_head, way, with_states
 from flowweaver.engine.submissions import Submissions
 from flowweaver.engine.timers import Timers
-from flowweaver.errors import WorkflowRunningError
-from flowweaver.ports import ROWS_AT_ONCE, Clock, NewRun, Opening, RunName, RunRequest, StoredRun
+from flowweaver.errors import GraphError, RunCorrupt, WorkflowRunningError
+from flowweaver.ports import ROWS_AT_ONCE, Clock, Given, Kept, NewRun, Opening, RunName, RunRequest, StoredRun
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Submission:
     name: RunName
     plan: RunPlan
     answer: Future[int]
+    given: Given = field(default_factory=dict)  # tasks that count as completed from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Intake:
         self.names: dict[RunName, int] = {}  # of the runs in the world, and of those about to come into it
         self.submissions = Submissions(lambda *piece: store.ask(lambda: store.store.create_tasks(*piece)))
         self.observers = Observers()
+        self.damaged: dict[int, str] = {}  # runs that can not be read, and why: they are left alone
         self._store = store
         self._clock = clock
         self._world = world
@@ -84,9 +89,13 @@ class Intake:
     # ------------------------------------------------------------------------------------------ after a restart
 
     def recover(self) -> None:
-        """Take in every unfinished run that the store has."""
-        for stored in self._store.store.unfinished_runs():
-            run = self._state(stored)
+        """Take in every unfinished run that the store has, but for those that can not be read."""
+        for stored in self._store.store.unfinished_runs(self._damaged):
+            try:
+                run = self._state(stored)
+            except GraphError as error:
+                self._damaged(stored.key, f"run {stored.key}: {error}")
+                continue
             self._take_in(run)
             self._events.append(RunAdmitted(run.key, recovered=True))
 
@@ -101,10 +110,19 @@ class Intake:
             stored = self._store.ask(lambda: self._store.store.read_run(request.run))
         except KeyError:
             return None
+        except RunCorrupt as error:
+            self._damaged(request.run, str(error))
+            return None
         if not stored.head.phase.finished or stored.head.rerun_token == request.token:
             return None
         self._take_in(self._state(stored), whole=True)
         return request
+
+    def _damaged(self, run: int, why: str) -> None:
+        """It is held as it is, and the others go on."""
+        if run not in self.damaged:
+            logger.error("a run is left alone, because what the store has of it can not be read: %s", why)
+        self.damaged[run] = why
 
     # ----------------------------------------------------------------------------------------------- what is asked
 
@@ -143,7 +161,8 @@ class Intake:
         # The graph comes first, so that nothing is recorded of what is no DAG.
         graph = asked.plan.graph()
         head = new_head(asked.plan, self._clock.now())
-        return _Recording(asked, NewRun(name=asked.name, plan=asked.plan, head=head), graph)
+        kept = Kept(given=asked.given) if asked.given else None
+        return _Recording(asked, NewRun(name=asked.name, plan=asked.plan, head=head, kept=kept), graph)
 
     def _wish(self, asked: Wish) -> _Recording | None:
         request = asked.request
@@ -171,7 +190,7 @@ class Intake:
             return
         for key, recording in zip(keys, group, strict=True):
             new = recording.new
-            tasks = recording.way.tasks if recording.way else None
+            tasks = recording.way.tasks if recording.way else _given(new)
             run = open_run(key=key, name=new.name, plan=new.plan, head=new.head, tasks=tasks, graph=recording.graph)
             if isinstance(recording.asked, Wish):
                 assert recording.way is not None
@@ -239,6 +258,13 @@ class Intake:
             tasks=list(stored.tasks),
             graph=graph,
         )
+
+
+def _given(new: NewRun) -> list[TaskState] | None:
+    """The states of a submission's tasks, where not all are pending."""
+    if new.kept is None:
+        return None
+    return with_states({task: state for task, (state, _) in new.kept.given.items()}, new.plan)
 
 
 def _same_run(recording: _Recording, asked: Submission | Wish) -> bool:

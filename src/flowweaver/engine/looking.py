@@ -11,6 +11,10 @@ from flowweaver.core.phases import TaskPhase
 from flowweaver.engine.conductor import Conductor
 from flowweaver.ports import RunName, RunSnapshot, Store, StoredRun
 
+PATIENCE_SECONDS = 5.0
+"""A store that could not be written for so long is not waited for at the end: what ran starts again with the next one.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
@@ -19,6 +23,7 @@ class EngineHealth:
     heartbeat_at: float  # monotonic
     accepting: bool  # it starts what is submitted
     store_error: str  # why the store can not be written now; empty: it can
+    store_failing_seconds: float  # for how long it could not; 0: it can
     failure: str  # why the engine has stopped by itself; empty: it has not
     active_runs: int
     running: int
@@ -26,6 +31,12 @@ class EngineHealth:
     abandoned: int
     commits: int
     commit_seconds: float  # of the last commit
+
+    @property
+    def drained(self) -> bool:
+        """Whether there is nothing to wait for when nothing new is started: what runs has ended, or can not be recorded.
+        """
+        return not self.accepting and (not self.running or self.store_failing_seconds > PATIENCE_SECONDS)
 
 
 class Lookout:
@@ -81,6 +92,7 @@ class Lookout:
             heartbeat_at=heartbeat_at,
             accepting=not (world.draining or conductor.store_error or failure or crowded),
             store_error=conductor.store_error,
+            store_failing_seconds=conductor.store_failing_seconds,
             failure=failure,
             active_runs=len(world.runs),
             running=world.running,

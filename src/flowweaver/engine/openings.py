@@ -42,7 +42,7 @@ def way(request: RunRequest, graph: Graph, stored: StoredRun | None, now: float)
         kept = Kept(given=request.given) if request.given else None
         new = NewRun(name=name, plan=plan, head=new_head(plan, now), kept=kept)
         states = {task: state for task, (state, _) in request.given.items()}
-        return Way(outcome="created", new=new, tasks=_with(states, plan) if states else None)
+        return Way(outcome="created", new=new, tasks=with_states(states, plan) if states else None)
     if request.fresh:
         kept = Kept(source=stored.key)
         return Way(outcome="created", new=NewRun(name=name, plan=plan, head=new_head(plan, now), kept=kept))
@@ -76,10 +76,11 @@ def _revised(request: RunRequest, graph: Graph, stored: StoredRun, name: RunName
     new = NewRun(name=name, plan=plan, head=head, kept=Kept(source=stored.key, tasks=revision.kept))
     states = {task: stored.tasks[position] for task, position in revision.kept.items()}
     outcome: Outcome = "completed" if completed else "resumed"
-    return Way(outcome=outcome, new=new, tasks=_with(states, plan), change=change)
+    return Way(outcome=outcome, new=new, tasks=with_states(states, plan), change=change)
 
 
-def _with(states: Mapping[int, TaskState], plan: RunPlan) -> list[TaskState]:
+def with_states(states: Mapping[int, TaskState], plan: RunPlan) -> list[TaskState]:
+    """The state of every task of the plan, pending where `states` has none."""
     pending = TaskState()
     return [states.get(task, pending) for task in range(len(plan.tasks))]
 

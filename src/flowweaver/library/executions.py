@@ -17,6 +17,7 @@ from flowweaver.core.state import RunState, TaskState
 from flowweaver.errors import (
     ArgumentError,
     InternalError,
+    StoreError,
     TaskExecutionError,
     WorkflowExecutionError,
     WorkflowRunningError,
@@ -258,7 +259,8 @@ class Execution:
     def failure(self) -> Exception | None:
         """What to raise: nothing where the workflow has completed."""
         if self.broken:
-            return InternalError(f"the engine has stopped while it ran workflow '{self.workflow.name}': {self.broken}")
+            kind = StoreError if self.broken.startswith("Store") else InternalError
+            return kind(f"the engine has stopped while it ran workflow '{self.workflow.name}': {self.broken}")
         head, plan = self.board.current_head, self._compiled.plan
         if head.phase is RunPhase.COMPLETED:
             return None

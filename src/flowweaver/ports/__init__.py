@@ -14,6 +14,7 @@ from flowweaver.ports.runs import OpenedRun, Opening, PlanChange, RunRequest, Ru
 from flowweaver.ports.stores import (
     ROWS_AT_ONCE,
     ChildProcess,
+    Damaged,
     Given,
     Kept,
     NewRun,
@@ -29,6 +30,7 @@ __all__ = [
     "Cancellation",
     "ChildProcess",
     "Clock",
+    "Damaged",
     "Dependency",
     "Executor",
     "Given",

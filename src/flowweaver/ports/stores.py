@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -41,6 +41,9 @@ class StoredRun:
 
 Given = Mapping[int, tuple[TaskState, bytes]]
 """By position, tasks that count as completed from the start, each with its state and its result (JSON text)."""
+
+Damaged = Callable[[int, str], None]
+"""Is told the key of a run that can not be read, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +129,13 @@ class Store(Protocol):
     def read_run(self, run: int) -> StoredRun:
         """The run of that key, as last committed; raises `KeyError`."""
 
-    def unfinished_runs(self) -> Iterator[StoredRun]:
-        """Every run whose phase is not finished, oldest first."""
+    def unfinished_runs(self, damaged: Damaged | None = None) -> Iterator[StoredRun]:
+        """Every run whose phase is not finished, oldest first. Of one that can not be read `damaged` is told; without
+        it that raises `RunCorrupt`.
+        """
 
-    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
-        """Every run without its plan and tasks, oldest first."""
+    def list_runs(self, damaged: Damaged | None = None) -> Iterator[tuple[int, RunName, RunHead]]:
+        """Every run without its plan and tasks, oldest first; `damaged` as for `unfinished_runs`."""
 
     def read_results(self, run: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """The results that are there, of the tasks at these positions."""

@@ -11,7 +11,8 @@ from enum import Enum
 
 import apsw
 
-from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreUnavailable
+from flowweaver.errors import InternalError, RunCorrupt, StoreCorrupt, StoreError, StoreUnavailable
+from flowweaver.ports import Damaged
 
 
 class Verdict(Enum):
@@ -47,6 +48,13 @@ def translated(exc: apsw.Error, path: str) -> StoreError | InternalError:
             return StoreCorrupt(f"{path} is damaged or no SQLite file ({_said(exc)}); restore a backup of it")
         case Verdict.BUG:
             return InternalError(f"{path}: {_said(exc)}")
+
+
+def tell(exc: RunCorrupt, run: int, damaged: Damaged | None) -> None:
+    """Tell whoever asked for runs that this one can not be read; raises it where nobody wants to know."""
+    if damaged is None:
+        raise exc
+    damaged(run, str(exc))
 
 
 def refused(exc: OSError, what: str) -> StoreUnavailable:

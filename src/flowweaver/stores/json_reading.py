@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan, digest
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.ports import ChildProcess, RunName, StoredRun, StorePosition
+from flowweaver.errors import RunCorrupt
+from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
+from flowweaver.stores.failures import tell
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.json_contents import Contents, KeptRun
 from flowweaver.stores.texts import storable, storable_name
@@ -57,19 +59,24 @@ class JSONReading:
         with self._usable():
             return self._stored(self._contents.runs[run])
 
-    def unfinished_runs(self) -> Iterator[StoredRun]:
+    def unfinished_runs(self, damaged: Damaged | None = None) -> Iterator[StoredRun]:
         """See `ports.Store`. Each run is read when it is asked for."""
         with self._usable():
             found = [key for key, run in self._contents.runs.items() if not run.head.phase.finished]
         for key in found:
             with self._usable():
                 run = self._contents.runs.get(key)
-                stored = self._stored(run) if run and not run.head.phase.finished else None
+                try:
+                    stored = self._stored(run) if run and not run.head.phase.finished else None
+                except RunCorrupt as exc:
+                    tell(exc, key, damaged)
+                    continue
             if stored:
                 yield stored
 
-    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
-        """See `ports.Store`."""
+    def list_runs(self, damaged: Damaged | None = None) -> Iterator[tuple[int, RunName, RunHead]]:
+        """See `ports.Store`. All heads have been read with the file."""
+        del damaged
         with self._usable():
             found = [(key, run.name, run.head) for key, run in self._contents.runs.items()]
         yield from found

@@ -13,7 +13,7 @@ from typing import Any
 from flowweaver.core.events import Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.errors import StoreCorrupt
+from flowweaver.errors import RunCorrupt
 from flowweaver.ports import RunName
 from flowweaver.stores.history import AttemptRow
 from flowweaver.stores.json_rows import Rows
@@ -126,7 +126,7 @@ def _head_of(run: bytes) -> tuple[int, RunName, RunHead, str]:
             told["shutdown"] = Shutdown(told["shutdown"])
         return key, name, RunHead(phase=RunPhase(told.pop("status")), **told), digest
     except ValueError as exc:
-        raise StoreCorrupt(f"run {key}: {exc} that this version knows") from exc
+        raise RunCorrupt(f"run {key}: {exc} that this version knows") from exc
 
 
 def rows_of(key: int, run: bytes) -> Rows:
@@ -146,7 +146,7 @@ def rows_of(key: int, run: bytes) -> Rows:
         try:
             phase = TaskPhase(told.pop("status"))
         except ValueError as exc:
-            raise StoreCorrupt(f"run {key}, task {task}: {exc} that this version knows") from exc
+            raise RunCorrupt(f"run {key}, task {task}: {exc} that this version knows") from exc
         rows.tasks.append(_PENDING if phase is TaskPhase.PENDING and not told else TaskState(phase=phase, **told))
     rows.names = tuple(names)
     return rows

@@ -17,7 +17,7 @@ from flowweaver.core.phases import Reason, RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan, digest
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ChildProcess, Kept, NewRun, RunName, StoredRun, StorePosition
+from flowweaver.ports import ChildProcess, Damaged, Kept, NewRun, RunName, StoredRun, StorePosition
 from flowweaver.stores.texts import storable, storable_changes, storable_head, storable_name, storable_task
 
 
@@ -137,14 +137,16 @@ class MemoryStore:
             kept = self._runs[run]
             return StoredRun(key=run, name=kept.name, plan=kept.plan, head=kept.head, tasks=tuple(kept.tasks))
 
-    def unfinished_runs(self) -> Iterator[StoredRun]:
-        """See `ports.Store`."""
+    def unfinished_runs(self, damaged: Damaged | None = None) -> Iterator[StoredRun]:
+        """See `ports.Store`. All can be read."""
+        del damaged
         with self._open():
             found = [self.read_run(run) for run, kept in self._runs.items() if not kept.head.phase.finished]
         yield from found
 
-    def list_runs(self) -> Iterator[tuple[int, RunName, RunHead]]:
-        """See `ports.Store`."""
+    def list_runs(self, damaged: Damaged | None = None) -> Iterator[tuple[int, RunName, RunHead]]:
+        """See `ports.Store`. All can be read."""
+        del damaged
         with self._open():
             found = [(run, kept.name, kept.head) for run, kept in self._runs.items()]
         yield from found

@@ -17,6 +17,7 @@ from flowweaver.ports import RunName
 Row = tuple[Any, ...]
 
 POSITION_BITS = 24
+KEY_OF_HEAD = 16  # where a row of a head has the run's key
 MOST_TASKS = 1 << POSITION_BITS  # in one run
 
 _PENDING = TaskState()
@@ -79,7 +80,7 @@ def told_head(row: Sequence[Any]) -> RunHead:
 
 def head_of(row: Row) -> tuple[int, RunName, RunHead]:
     """A run's key, name and head from a row of `read_head` or `list_heads`; raises `RunCorrupt`."""
-    workflow, run_id, generation, key = row[13:]
+    workflow, run_id, generation, key = row[13:]  # the last one is KEY_OF_HEAD
     try:
         head = told_head(row)
     except (KeyError, ValueError) as exc:
