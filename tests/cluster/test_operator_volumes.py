@@ -162,6 +162,21 @@ def test_a_second_installation_leaves_the_first_one_s_workflows_alone(
     assert second.running
 
 
+def test_an_operator_waits_a_moment_for_the_state_file(
+    operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
+) -> None:
+    first = operator()
+    second = Operator.prepare(control_plane, kubectl.namespace, tmp_path, release="second", state=first.state)
+    try:
+        second.start(ready=False)
+        await_true("it says for what it waits", lambda: "waiting up to" in second.output())
+        first.kill()
+        second.await_ready()
+    finally:
+        second.close()
+
+
+@pytest.mark.slow
 def test_a_second_engine_on_the_same_file_is_refused_with_a_clear_error(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:

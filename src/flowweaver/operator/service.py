@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from flowweaver.assembly import Assembly, build_engine
+from flowweaver.assembly import Assembly
 from flowweaver.engine import SystemClock
 from flowweaver.operator.api import Api, configuration, own_namespace
 from flowweaver.operator.backups import Backups
@@ -31,6 +31,7 @@ from flowweaver.operator.metering import RunMeter
 from flowweaver.operator.notices import Listener
 from flowweaver.operator.objects import ObjectCache, parse
 from flowweaver.operator.older_volumes import hold_back
+from flowweaver.operator.opening import open_engine
 from flowweaver.operator.queue import WorkQueue
 from flowweaver.operator.reconciler import Reconciler
 from flowweaver.operator.recorder import Recorder
@@ -64,7 +65,7 @@ def serve(settings: Settings) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = threading.Event()
     _stop_on_signals(stopping)
-    with build_engine(settings.state, policy=settings.policy(), workers=settings.workers) as assembly:
+    with open_engine(settings, stopping) as assembly:
         return Operator(settings, assembly).run(stopping)
 
 
