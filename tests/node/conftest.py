@@ -20,6 +20,7 @@ from tests.cluster import assets
 from tests.cluster.kubectl import Kubectl
 
 CHART = assets.ROOT / "charts/flowweaver"
+IMAGE = os.environ.get("IMAGE", "flowweaver-operator:e2e")
 
 # Read beside the running engine, by the SQLite that the image carries.
 READ_STORE = """
@@ -49,12 +50,19 @@ class Release:
         """The pod's name: the same for each pod that follows another."""
         return f"{self.name}-0"
 
-    def install(self, values: dict[str, Any]) -> None:
+    def install(self, values: dict[str, Any], *, chart: Path = CHART, image: str = IMAGE) -> None:
         """`helm install` of the image under test; returns when helm does, the pod may still be starting."""
-        image, _, tag = os.environ.get("IMAGE", "flowweaver-operator:e2e").rpartition(":")
-        defaults = {"fullnameOverride": self.name, "image": {"repository": image, "tag": tag}}
         self.installed_at = time.time()
-        helm("install", self.name, CHART, "--namespace", self.namespace, "--values", "-", stdin={**defaults, **values})
+        self._bring("install", values, chart, image)
+
+    def upgrade(self, values: dict[str, Any], *, chart: Path = CHART, image: str = IMAGE) -> None:
+        """`helm upgrade`, with these values and no others; returns when helm does, without waiting for the pod."""
+        self._bring("upgrade", values, chart, image)
+
+    def _bring(self, verb: str, values: dict[str, Any], chart: Path, image: str) -> None:
+        repository, _, tag = image.rpartition(":")
+        defaults = {"fullnameOverride": self.name, "image": {"repository": repository, "tag": tag}}
+        helm(verb, self.name, chart, "--namespace", self.namespace, "--values", "-", stdin={**defaults, **values})
 
     def await_ready(self) -> None:
         """Wait until its pod is ready."""

@@ -1,0 +1,134 @@
+"""A run that is disturbed in its middle: what its store said and what its bodies did, seen before each disturbance.
+
+Each body appends a line to a file on the release's volume before it does anything else: its name, when it began, and
+when the container that it runs in had begun, by the clock of the machine. So nothing here is the engine's own word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.cluster.kubectl import Kubectl
+from tests.node.conftest import Release
+
+FOLDER = "/var/lib/flowweaver"
+BODY = """
+read now rest < /proc/uptime
+set -- $(cat /proc/1/stat)
+echo "{name} $now ${{22}}" >> {folder}/{file}
+sleep {seconds}
+"""
+TICKS = 100  # how many a second has in /proc/1/stat, on every machine
+
+# The store first: whatever it knows as completed has left its line before.
+LOOK = """
+import apsw, json, sys
+folder, workflow, file = sys.argv[1:]
+store = apsw.Connection(folder + "/state.db", flags=apsw.SQLITE_OPEN_READONLY)
+mine = "FROM task_runs WHERE run IN (SELECT key FROM runs WHERE workflow = ?) AND status "
+done = [name for (name,) in store.execute("SELECT task_name " + mine + "= 'completed'", (workflow,))]
+crashes = store.execute("SELECT coalesce(max(crashes), 0) " + mine + "!= 'completed'", (workflow,)).fetchone()[0]
+try:
+    lines = open(folder + "/" + file).read().splitlines()
+except FileNotFoundError:
+    lines = []
+print(json.dumps([done, crashes, lines]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """One body began."""
+
+    task: str
+    at: float  # seconds since the machine was started
+    container_at: float  # when the operator's container was started, by the same clock
+
+    @classmethod
+    def read(cls, line: str) -> Beginning:
+        task, now, ticks = line.split()
+        return cls(task, float(now), int(ticks) / TICKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there was at one moment."""
+
+    done: frozenset[str]  # recorded as completed
+    crashes: int  # deaths of the process at a task that has not completed, at most
+    begun: tuple[Beginning, ...]
+
+
+@dataclass(slots=True)
+class LongRun:
+    """A run of many short tasks in as many lanes as `lanes` says."""
+
+    release: Release
+    workflows: Kubectl
+    name: str
+    tasks: int = 200
+    lanes: int = 8
+    seconds: float = 1.0
+    times: dict[str, int] = field(default_factory=dict)  # how often each task that was seen as completed had run then
+    disturbances: int = 0
+
+    def apply(self) -> None:
+        """Create it."""
+        kind = {"apiVersion": "flowweaver.io/v1alpha1", "kind": "Workflow"}
+        self.workflows.apply({**kind, "metadata": {"name": self.name}, "spec": {"tasks": self._tasks()}})
+
+    def _tasks(self) -> list[dict[str, Any]]:
+        """In lanes side by side, each task after the one before it in its lane."""
+        return [
+            {
+                "name": f"task-{index}",
+                **({"dependsOn": [f"task-{index - self.lanes}"]} if index >= self.lanes else {}),
+                "shell": {
+                    "script": BODY.format(
+                        name=f"task-{index}", folder=FOLDER, file=f"{self.name}.txt", seconds=self.seconds
+                    )
+                },
+            }
+            for index in range(self.tasks)
+        ]
+
+    def look(self) -> Look:
+        """What there is now; raises `KubectlError` where the container does not run."""
+        key = f"{self.workflows.namespace}/{self.name}"
+        command = ["exec", self.release.pod, "--", "python3", "-c", LOOK, FOLDER, key, f"{self.name}.txt"]
+        done, crashes, lines = json.loads(self.release.kubectl(*command))
+        return Look(frozenset(done), crashes, tuple(map(Beginning.read, lines)))
+
+    def note(self) -> Look:
+        """Look, and keep what was seen for `check`: called before each disturbance, in the middle of the run."""
+        seen = self.look()
+        assert len(seen.done) < self.tasks, "a disturbance must come in the middle"
+        times = Counter(beginning.task for beginning in seen.begun)
+        self.times.update({name: times[name] for name in seen.done})
+        self.disturbances += 1
+        return seen
+
+    def check(self, *, repeated_at_most: int) -> Look:
+        """That it has completed, and that nothing which was seen as completed ran again; gives how it is at its end."""
+        status = self.workflows.json("get", "fw", self.name)["status"]
+        assert (status["phase"], status["progress"]) == ("Completed", f"{self.tasks}/{self.tasks}"), status
+        end = self.look()
+        assert len(end.done) == self.tasks
+        times = Counter(beginning.task for beginning in end.begun)
+        assert set(times) == {f"task-{index}" for index in range(self.tasks)}
+        again = {name: (before, times[name]) for name, before in self.times.items() if times[name] != before}
+        assert not again, f"recorded as completed, and run again (times before, times now): {again}"
+        assert self.times, "nothing was seen before a disturbance, so that nothing was shown"
+        assert len(end.begun) - self.tasks <= repeated_at_most, "more bodies were repeated than can have been under way"
+        return end
+
+
+def first_starts(begun: tuple[Beginning, ...]) -> list[float]:
+    """For each container that began a body: how many seconds after its own start, in order."""
+    found: dict[float, float] = {}
+    for beginning in begun:
+        found.setdefault(beginning.container_at, beginning.at - beginning.container_at)
+    return [found[container_at] for container_at in sorted(found)]
