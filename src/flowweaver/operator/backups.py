@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowweaver.errors import FlowWeaverError
-from flowweaver.stores.backups import PARTIAL, SPARE_BYTES, name_of_backup
+from flowweaver.stores.backups import PARTIAL, SPARE_BYTES, free_bytes, name_of_backup
 from flowweaver.stores.sqlite_backups import back_up
 
 NAME = "auto"
@@ -148,7 +148,7 @@ class Backups:
     # ------------------------------------------------------------------------------------------------------ the folder
 
     def _ours(self) -> list[Made]:
-        """Those of this store, oldest first. Those of another one, of a volume that was lost, are somebody's last hope."""
+        """Those of this store, oldest first. Those of another one, whose volume was lost, are somebody's last hope."""
         try:
             found = [made for path in self._folder.iterdir() if (made := _made(path))]
         except OSError:
@@ -172,8 +172,7 @@ class Backups:
         """Remove the oldest ones where the next one has no room beside them, but never the newest."""
         needed = self._state.stat().st_size + spare
         for old in self._ours()[:-1]:
-            found = os.statvfs(self._folder)
-            if found.f_bavail * found.f_frsize >= needed:
+            if free_bytes(self._folder) >= needed:
                 return
             old.path.unlink(missing_ok=True)
             logger.warning("the backup %s was removed early: there is no room for it and the next one", old.path)

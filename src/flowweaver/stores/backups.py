@@ -101,13 +101,21 @@ def stamp(at: float) -> str:
 
 def require_room(folder: Path, size: int, spare: int = SPARE_BYTES) -> None:
     """Raise `StoreUnavailable` where so many bytes can not be written there without filling the disk."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    try:
+        free = free_bytes(folder)
+    except OSError as exc:
+        raise StoreUnavailable(f"{folder} can not be looked at: {exc.strerror}; look at the disk") from exc
     if free < size + spare:
         raise StoreUnavailable(
             f"{folder} has {free >> 20} MiB left, and a copy takes {size >> 20} MiB beside {spare >> 20} MiB that are "
             f"kept free: make room, or name a folder on another disk"
         )
+
+
+def free_bytes(folder: Path) -> int:
+    """So much can be written there; raises `OSError`."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 @contextmanager

@@ -49,14 +49,9 @@ def check(path: Path) -> Checked:
         return Checked(
             kind=kind, layout=layout, position=StorePosition("", 0, 0), origin=None, runs=0, problems=tuple(problems)
         )
-    runs = 0
     with looking_at(path) as look:
         position = look.position()
-        for key, _, _ in look.list_runs():
-            runs += 1
-            problems += _of_run(look, key)
-            if len(problems) >= MOST_PROBLEMS:
-                break
+        runs = _look_at_runs(look, problems)
     return Checked(
         kind=kind,
         layout=layout,
@@ -76,15 +71,14 @@ def _layout_of_json(path: Path) -> int:
 
 def _of_sqlite(path: Path) -> tuple[int, list[str]]:
     """The file's layout, and what is wrong with its pages, references and rows."""
-    from flowweaver.stores.sqlite_backups import looked_at, position_of, require_ours, told
+    from flowweaver.stores.sqlite_backups import looked_at, page_problems, position_of, require_ours, told
     from flowweaver.stores.statements import statements
 
     with looked_at(path) as connection, told(path, path):
         connection.execute("BEGIN")
         layout = require_ours(connection, path)
-        pages = connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})").fetchall()
-        if pages != [("ok",)]:
-            return layout, [f"the file: {line}" for (line,) in pages]
+        if pages := page_problems(connection, MOST_PROBLEMS):
+            return layout, [f"the file: {line}" for line in pages]
         position_of(connection, path)
         problems = [
             f"a row of {table} ({row}) belongs to a row of {parent} that is not there"
@@ -94,6 +88,20 @@ def _of_sqlite(path: Path) -> tuple[int, list[str]]:
             found = islice(connection.execute(statements()[name]), MOST_PROBLEMS)
             problems += [f"run {key} {sentence}" for key, sentence in found]
     return layout, problems
+
+
+def _look_at_runs(look: Look, problems: list[str]) -> int:
+    """Add what is found to `problems`; gives how many runs were seen."""
+    runs = 0
+    try:
+        for key, _, _ in look.list_runs():
+            runs += 1
+            problems += _of_run(look, key)
+            if len(problems) >= MOST_PROBLEMS:
+                break
+    except StoreCorrupt as exc:
+        problems.append(str(exc))
+    return runs
 
 
 def _of_run(look: Look, key: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flowweaver.errors import StoreCorrupt, StoreError, StoreUnavailable
-from flowweaver.stores.backups import Origin, Rest, new_file, require_room
+from flowweaver.stores.backups import Origin, Rest, new_file, refuse_existing, require_room
 from flowweaver.stores.json_contents import Contents
 from flowweaver.stores.json_disk import Disk, write_file
 from flowweaver.stores.json_files import look_at_files, opening_of, read_files, snapshot_text
@@ -18,6 +18,7 @@ _FIRST_LINE_BYTES = 1 << 16
 def back_up(source: Path, target: Path, *, now: float, rest: Rest = time.sleep) -> Origin:
     """See `backups.write_backup`. All of the store is held in memory, as whoever has it does; there is no rest."""
     del rest
+    refuse_existing(target)
     contents = contents_at(source)
     require_room(target.parent, 2 * source.stat().st_size)
     origin = Origin(

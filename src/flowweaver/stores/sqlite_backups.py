@@ -166,10 +166,21 @@ def alone_with(path: Path) -> Iterator[apsw.Connection]:
 
 def require_whole(connection: apsw.Connection, path: Path) -> None:
     """Raise `StoreCorrupt` where SQLite finds something wrong in the file."""
-    found = connection.execute("PRAGMA integrity_check(3)").fetchall()
-    if found != [("ok",)]:
-        told = "; ".join(str(line) for (line,) in found)
-        raise StoreCorrupt(f"{path} does not hold together ({told}): look at the disk, and check the state file")
+    if found := page_problems(connection, 3):
+        raise StoreCorrupt(
+            f"{path} does not hold together ({'; '.join(found)}): look at the disk, and check the state file"
+        )
+
+
+def page_problems(connection: apsw.Connection, most: int) -> list[str]:
+    """What SQLite finds wrong in the file, at most so many lines."""
+    found: list[str] = []
+    try:
+        for (line,) in connection.execute(f"PRAGMA integrity_check({most})"):
+            found += str(line).splitlines()
+    except apsw.CorruptError as exc:  # it looks no further
+        return [*found, str(exc)]
+    return [] if found == ["ok"] else found
 
 
 def _mark(connection: apsw.Connection, origin: Origin) -> None:
