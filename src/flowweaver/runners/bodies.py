@@ -138,7 +138,8 @@ def _outcome(header: dict[str, Any], blobs: list[bytes]) -> bytes:
 
 def _failure(exc: BaseException, retry_on: list[str] | None) -> bytes:
     failure = failure_of(exc)
-    trace = "" if isinstance(exc, Refused) else "".join(traceback.format_exception(exc))[-MAX_TRACEBACK:]
+    # Where it happened, and not what: the text may hold what is not for a log.
+    trace = "" if isinstance(exc, Refused) else "".join(traceback.format_tb(exc.__traceback__))[-MAX_TRACEBACK:]
     return json.dumps(
         {
             "reason": failure.reason,

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import sys
+import traceback
 
 from flowweaver.core.events import Completed, Outcome
 from flowweaver.core.phases import Reason
@@ -52,8 +53,8 @@ def _call_here(attempt: Attempt, wanted: Call) -> Outcome:
     except BaseException as exc:  # SystemExit and the like are the body's failure, not this thread's
         if is_interrupt(exc):
             raise
-        if not isinstance(exc, Refused):
-            log.debug('task "%s" raised', attempt.task.name, exc_info=exc)
+        if not isinstance(exc, Refused) and log.isEnabledFor(logging.DEBUG):
+            _tell_where(attempt.task.name, type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))
         return failure_of(exc)
 
 
@@ -119,8 +120,13 @@ def _read_answer(attempt: Attempt, answer: bytes, limit: int) -> Outcome:
         raise ValueError(kind)
     failure, trace = bodies.read_failure(content)
     if trace:
-        log.debug('task "%s" raised in its process:\n%s', attempt.task.name, trace)
+        _tell_where(attempt.task.name, failure.error_type, trace)
     return failed(Reason(failure.reason), failure.error_type, failure.message, retryable=failure.retryable)
+
+
+def _tell_where(task: str, error_type: str, trace: str) -> None:
+    """Where, and not what: the text of an error may hold what is not for a log."""
+    log.debug('task "%s" raised %s:\n%s', task, error_type, trace)
 
 
 def cancelled(child: Child) -> Outcome:

@@ -53,10 +53,13 @@ def read_levels(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def set_up(*, style: str, level: str, levels: Iterable[tuple[str, str]] = (), stream: TextIO | None = None) -> None:
+def set_up(
+    *, style: str, level: str, levels: Iterable[tuple[str, str]] = (), stream: TextIO | None = None
+) -> logging.handlers.QueueListener:
     """Log to `stream` (standard error) in `style` "text" or "json". Replaces what was set up before.
 
-    `levels` are those of single loggers, which hold for all that is below them; `level` is everybody else's.
+    `levels` are those of single loggers, which hold for all that is below them; `level` is everybody else's. What is
+    given writes the lines; it ends with the process, and can be stopped before.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
@@ -80,6 +83,7 @@ def set_up(*, style: str, level: str, levels: Iterable[tuple[str, str]] = (), st
         logging.getLogger(name).setLevel(of_its_own.upper())
         if not _is_there(name):
             logger.warning('there is no module "%s": its level has no effect', name)
+    return listener
 
 
 def _is_there(name: str) -> bool:
