@@ -65,6 +65,7 @@ def test_each_step_to_this_layout_keeps_everything(folder):
     assert (found.layout, found.problems) == (migrations()[-1].version, ())
 
 
+@pytest.mark.slow
 def test_what_had_completed_stays_so(folder):
     status, tasks = run(folder, "orders.yaml")
 
@@ -78,6 +79,7 @@ def test_what_had_completed_stays_so(folder):
     assert not (folder / "flag").exists(), "no body has run"
 
 
+@pytest.mark.slow
 def test_what_was_under_way_goes_on_and_repeats_nothing_that_had_completed(folder):
     (folder / "go").touch()
 
@@ -94,6 +96,7 @@ def test_what_was_under_way_goes_on_and_repeats_nothing_that_had_completed(folde
     assert check(folder / "state.db").problems == ()
 
 
+@pytest.mark.slow
 def test_what_had_failed_is_taken_up_again(folder):
     (folder / "mended").touch()
 

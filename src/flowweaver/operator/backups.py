@@ -169,13 +169,17 @@ class Backups:
         return max(SAME_DISK_SPARE_BYTES, found.f_blocks * found.f_frsize // SAME_DISK_SPARE_PART)
 
     def _make_room(self, spare: int) -> None:
-        """Remove the oldest ones where the next one has no room beside them, but never the newest."""
-        needed = self._state.stat().st_size + spare
-        for old in self._ours()[:-1]:
-            if free_bytes(self._folder) >= needed:
+        """Remove the oldest ones where the next one has no room beside them: never the newest, and none in vain."""
+        missing = self._state.stat().st_size + spare - free_bytes(self._folder)
+        older = [(old.path, old.path.stat().st_size) for old in self._ours()[:-1]]
+        if missing > sum(size for _, size in older):
+            return
+        for path, size in older:
+            if missing <= 0:
                 return
-            old.path.unlink(missing_ok=True)
-            logger.warning("the backup %s was removed early: there is no room for it and the next one", old.path)
+            path.unlink(missing_ok=True)
+            missing -= size
+            logger.warning("the backup %s was removed early: there is no room for it and the next one", path)
 
 
 def _made(path: Path) -> Made | None:
