@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -44,6 +44,14 @@ class Release:
     namespace: str
     kubectl: Kubectl
     installed_at: float = field(default_factory=time.time)
+
+    @classmethod
+    def in_new_namespace(cls, name: str, cluster: Kubectl) -> Self:
+        """Not installed yet."""
+        namespace = f"{name}-{secrets.token_hex(3)}"
+        cluster("create", "namespace", namespace)
+        cluster("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        return cls(name, namespace, cluster.within(namespace))
 
     @property
     def pod(self) -> str:
@@ -109,10 +117,7 @@ def new_release(cluster: Kubectl) -> Iterator[Callable[[str], Release]]:
     made: list[Release] = []
 
     def make(name: str) -> Release:
-        namespace = f"{name}-{secrets.token_hex(3)}"
-        cluster("create", "namespace", namespace)
-        cluster("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-        made.append(Release(name, namespace, cluster.within(namespace)))
+        made.append(Release.in_new_namespace(name, cluster))
         return made[-1]
 
     yield make

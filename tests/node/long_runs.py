@@ -38,6 +38,13 @@ except FileNotFoundError:
 print(json.dumps([done, crashes, lines]))
 """
 
+# Each task's attempts, and which of them completed it.
+ATTEMPTS = """
+SELECT task_name, max(number), sum(attempts.status = 'completed'), max(number * (attempts.status = 'completed'))
+FROM attempts JOIN task_runs ON task_runs.key = attempts.task JOIN runs ON runs.key = task_runs.run
+WHERE runs.workflow = '{key}' GROUP BY task_name
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
@@ -64,7 +71,7 @@ class Look:
 
 @dataclass(slots=True)
 class LongRun:
-    """A run of many short tasks in as many lanes as `lanes` says."""
+    """A run of many short tasks in as many lanes as `lanes` says; each task takes `seconds`."""
 
     release: Release
     workflows: Kubectl
@@ -74,6 +81,11 @@ class LongRun:
     seconds: float = 1.0
     times: dict[str, int] = field(default_factory=dict)  # how often each task that was seen as completed had run then
     disturbances: int = 0
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        return f"{self.workflows.namespace}/{self.name}"
 
     def apply(self) -> None:
         """Create it."""
@@ -97,8 +109,7 @@ class LongRun:
 
     def look(self) -> Look:
         """What there is now; raises `KubectlError` where the container does not run."""
-        key = f"{self.workflows.namespace}/{self.name}"
-        command = ["exec", self.release.pod, "--", "python3", "-c", LOOK, FOLDER, key, f"{self.name}.txt"]
+        command = ["exec", self.release.pod, "--", "python3", "-c", LOOK, FOLDER, self.key, f"{self.name}.txt"]
         done, crashes, lines = json.loads(self.release.kubectl(*command))
         return Look(frozenset(done), crashes, tuple(map(Beginning.read, lines)))
 
@@ -122,6 +133,9 @@ class LongRun:
         again = {name: (before, times[name]) for name, before in self.times.items() if times[name] != before}
         assert not again, f"recorded as completed, and run again (times before, times now): {again}"
         assert self.times, "nothing was seen before a disturbance, so that nothing was shown"
+        for name, attempts, completed, completing in self.release.read(ATTEMPTS.format(key=self.key)):
+            assert (completed, completing) == (1, attempts), f"{name} was started again after it had completed"
+            assert times[name] <= attempts, f"{name} ran more often than the store knows"
         assert len(end.begun) - self.tasks <= repeated_at_most, "more bodies were repeated than can have been under way"
         return end
 
