@@ -91,9 +91,30 @@ mutation: $(DEV) ## Whether the tests notice small wrong changes of the core, on
 control-plane: ## Find or build a kube-apiserver for the tests (under ten minutes, once)
 	@hack/control-plane
 
+.PHONY: checkov
+checkov: ## Install checkov, which looks at the rendered chart in the slow tests (half a minute, once)
+	@hack/checkov
+
 .PHONY: test-cluster
 test-cluster: $(DEV) ## The tests against a real kube-apiserver alone; fails where there is none
 	@CI=true $(PYTEST) -m "control_plane and not slow and not node"
+
+# The revision that an image is labelled with, and the time that its files are said to be from.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+EPOCH = $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= flowweaver/flowweaver-operator:$(VERSION)
+BUILD_ARGS ?= --network=host
+
+.PHONY: image
+image: ## Build the image, with the labels that a release has (IMAGE, BASE_IMAGE, BUILD_ARGS)
+	@docker build $(BUILD_ARGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(EPOCH) --tag $(IMAGE) .
+
+.PHONY: sbom
+sbom: $(DEV) ## Write what the operator is made of to dist/sbom.cdx.json (SBOM=FILE), from the lock
+	@mkdir -p $(dir $(or $(SBOM),dist/))
+	@$(BIN)/python hack/sbom --extras operator,tracing >$(or $(SBOM),dist/sbom.cdx.json)
 
 .PHONY: e2e
 e2e: $(DEV) ## Image, chart and a killed pod on the cluster that KUBECONFIG names

@@ -69,9 +69,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- /* Of the pods of hooks: no selector of the operator's may find them. */}}
-{{- define "flowweaver.hookLabels" -}}
+{{- define "flowweaver.hookSelectorLabels" -}}
 app.kubernetes.io/name: {{ include "flowweaver.name" . }}-hook
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "flowweaver.hookLabels" -}}
+{{ include "flowweaver.hookSelectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: flowweaver
@@ -144,7 +148,7 @@ containers:
     args: {{ toJson .args }}
     resources:
       requests: {cpu: 50m, memory: 96Mi}
-      limits: {memory: 256Mi}
+      limits: {cpu: "1", memory: 256Mi}
     securityContext:
       {{- include "flowweaver.containerSecurity" .root | nindent 6 }}
     volumeMounts:
@@ -211,4 +215,26 @@ metadata:
   annotations:
     {{- include "flowweaver.hookAnnotations" .event | nindent 4 }}
 automountServiceAccountToken: false
+{{- end }}
+
+{{- /* What any of our pods must reach. */}}
+{{- define "flowweaver.egressToApi" -}}
+# Names. The cache of a node has a link-local address in many clusters, so where nothing is said it may be anywhere.
+- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+  {{- with .Values.networkPolicy.dns }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+# The API server: seen by the policy at the addresses of its endpoints, not of its Service.
+- ports:
+    {{- range .Values.networkPolicy.apiServer.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  to:
+    {{- range .Values.networkPolicy.apiServer.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- else }}
+    - ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}
+    - ipBlock: {cidr: "::/0", except: ["fe80::/10"]}
+    {{- end }}
 {{- end }}
