@@ -1,4 +1,4 @@
-"""What the chart's values.yaml says of each value: its default, the comment above it, the operator's setting that it fills."""
+"""What the chart says of each value: its default, the comment above it, the setting of the operator that it fills."""
 
 from __future__ import annotations
 

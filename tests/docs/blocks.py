@@ -6,9 +6,13 @@ console             commands after `$`, run beside a copy of examples/; below on
 console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
 console node        commands that need a cluster that runs pods: run there too
 console slow        commands that install things: run by .ci/run
+console image       commands that need the image and a Docker engine: run by tests/image
 python              a part of a program: those of one page are run in order, as one program
 python NAME.py      a file of that name beside it; parts below can import it, and commands run it
+toml NAME.toml      a file of that name
+dockerfile NAME     the same
 cron                lines of a crontab: their commands are run
+sql                 statements that a state file with runs in it answers with rows
 lua                 a health check of Argo CD: asked about each state of a Workflow
 text output         what the part above it prints, `…` for anything
 text signature      how something of `flowweaver` is called: compared with the code
@@ -37,9 +41,13 @@ KINDS = {
     "console cluster",
     "console node",
     "console slow",
+    "console image",
     "python",
     "python file",
+    "toml file",
+    "dockerfile file",
     "cron",
+    "sql",
     "lua",
     "text output",
     "text signature",
@@ -54,7 +62,7 @@ class Block:
     line: int
     kind: str
     text: str
-    file: str = ""  # the name of a "python file" or "yaml file"
+    file: str = ""  # the name of a "… file"
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -71,11 +79,12 @@ def blocks() -> list[Block]:
 
 def _block(page: str, line: int, info: str, text: str) -> Block:
     kind, _, name = info.partition(" ")
-    if (kind == "python" and name.endswith(".py")) or (kind == "yaml" and name.endswith(".yaml")):
+    if name.endswith(FILES.get(kind, " ")) or (kind == "dockerfile" and name):
         return Block(page, line, f"{kind} file", text, name)
     return Block(page, line, info, text)
 
 
+FILES = {"python": ".py", "yaml": ".yaml", "toml": ".toml"}
 BLOCKS = blocks()
 
 
@@ -89,10 +98,11 @@ def programs() -> list[str]:
 
 
 def write_files(page: str, folder: Path) -> None:
-    """Write the files that a page's commands use: its own, and the examples."""
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    for block in of("yaml file"):
-        if block.page == page:
+    """Write the files that a page's commands use: its own, the examples, the chart."""
+    for name in ("examples", "charts"):
+        shutil.copytree(ROOT / name, folder / name)
+    for block in BLOCKS:
+        if block.page == page and block.file:
             (folder / block.file).write_text(block.text, encoding="utf-8")
 
 

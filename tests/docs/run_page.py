@@ -33,7 +33,7 @@ def main(page: str) -> None:
 
 def run(block: Block, module: types.ModuleType) -> str:
     """Do what a block says; gives what it prints."""
-    if block.kind == "python file":
+    if block.file:
         Path(block.file).write_text(block.text, encoding="utf-8")
     elif block.kind == "console":
         run_commands(block.text, Path.cwd())

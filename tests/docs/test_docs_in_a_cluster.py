@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,9 @@ from tests.cluster.operators import render_chart
 from tests.docs.blocks import ROOT, of, run_commands, write_files
 
 INSTALL = "helm install flowweaver charts/flowweaver --namespace flowweaver --create-namespace --wait"
-STORIES = sorted({block.page for block in of("console node")})
+LAST = "docs/DEPLOYMENT_GUIDE.md"
+"""It takes everything away at its end."""
+STORIES = sorted({block.page for block in of("console node")}, key=lambda page: (page == LAST, page))
 
 
 @pytest.mark.control_plane
@@ -30,7 +30,8 @@ def test_a_command_of_the_docs_works_against_an_api_server_and_an_operator(block
     write_files(block.page, tmp_path)
     kubeconfig = tmp_path / "kubeconfig"
     shutil.copy(kubectl.kubeconfig, kubeconfig)
-    path = f"{Path(sys.executable).parent}:{assets.find('kubectl').parent}:{os.environ['PATH']}"
+    programs = (Path(sys.executable), assets.find("kubectl"), assets.find("helm"))
+    path = ":".join([*(str(program.parent) for program in programs), os.environ["PATH"]])
     environment = {"KUBECONFIG": str(kubeconfig), "PATH": path}
     run_commands(f"$ kubectl config set-context --current --namespace={kubectl.namespace}", tmp_path, environment)
 
@@ -43,44 +44,45 @@ def test_the_chart_takes_the_values_of_the_docs(block):
     render_chart("flowweaver", "flowweaver", yaml.safe_load(block.text))
 
 
+@pytest.fixture(scope="module")
+def namespace_of_the_release() -> Iterator[None]:
+    """Pages share the claim that a release leaves behind: small clusters have few volumes."""
+    yield
+    run_commands("$ kubectl delete namespace flowweaver --ignore-not-found", ROOT)
+
+
 @pytest.mark.node
 @pytest.mark.parametrize("page", STORIES)
-def test_a_page_tells_what_happens_in_a_cluster(page, tmp_path):
-    """Its blocks in order, as a reader types them, on the chart whose image is the one under test."""
-    with playground(page, tmp_path) as run:
-        for block in of("console node"):
-            if block.page == page:
-                run(block.text)
+def test_a_page_tells_what_happens_in_a_cluster(page, namespace_of_the_release, tmp_path):
+    """Its blocks in order, as a reader types them. A page that installs nothing finds the chart installed."""
+    story = [block.text for block in of("console node") if block.page == page]
+    write_files(page, tmp_path)
+    fit_to_this_cluster(tmp_path)
+    try:
+        if not any("helm install" in text for text in story):
+            run_commands(f"$ {INSTALL}", tmp_path)
+        for text in story:
+            run_commands(text, tmp_path)
+    finally:
+        run_commands(
+            "$ ! kubectl get crd workflows.flowweaver.io || kubectl delete fw --all --timeout=60s\n"
+            "$ helm uninstall flowweaver --namespace flowweaver --ignore-not-found --wait\n",
+            tmp_path,
+        )
+
+
+def fit_to_this_cluster(folder: Path) -> None:
+    """The image is the one under test, and claims are small."""
+    repository, _, tag = os.environ.get("IMAGE", "flowweaver-operator:e2e").rpartition(":")
+    changes = {r"  repository: .*": f"  repository: {repository}", r'  tag: ""': f'  tag: "{tag}"'}
+    for values in (folder / "charts" / "flowweaver" / "values.yaml", *folder.glob("values*.yaml")):
+        text = re.sub(r"(?m)^  size: [0-9]+Gi", "  size: 1Gi", values.read_text(encoding="utf-8"))
+        for line, ours in changes.items():
+            text = re.sub(f"(?m)^{line}$", ours, text)
+        values.write_text(text, encoding="utf-8")
 
 
 def test_the_readme_begins_with_an_installation():
     (block,) = (block for block in of("console node") if block.page == "README.md")
 
     assert block.text.startswith(f"$ {INSTALL}")
-
-
-@contextmanager
-def playground(page: str, folder: Path) -> Iterator[Callable[[str], None]]:
-    """Gives what runs a page's commands in a folder that is like a checkout; nothing is left in the cluster.
-
-    A page that does not install the chart itself finds it installed.
-    """
-    write_files(page, folder)
-    shutil.copytree(ROOT / "charts", folder / "charts")
-    repository, _, tag = os.environ.get("IMAGE", "flowweaver-operator:e2e").rpartition(":")
-    values = folder / "charts" / "flowweaver" / "values.yaml"
-    text = values.read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^  repository: .*$", f"  repository: {repository}", text, count=1)
-    values.write_text(re.sub(r'(?m)^  tag: ""$', f'  tag: "{tag}"', text, count=1), encoding="utf-8")
-    try:
-        if not any(block.page == page and "helm install" in block.text for block in of("console node")):
-            run_commands(f"$ {INSTALL}", folder)
-        yield functools.partial(run_commands, folder=folder)
-    finally:
-        run_commands(
-            "$ kubectl delete workflows.flowweaver.io --all --ignore-not-found --timeout=60s\n"
-            "$ helm list --all-namespaces --all --short --filter flowweaver\n"
-            "$ helm uninstall flowweaver --namespace flowweaver --ignore-not-found --wait\n"
-            "$ kubectl delete namespace flowweaver --ignore-not-found\n",
-            folder,
-        )
