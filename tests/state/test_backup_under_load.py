@@ -1,11 +1,12 @@
-"""A backup under full load, the volume wiped, the backup restored: all that was acknowledged before the backup's instant
-is there, nothing of what was acknowledged after it is claimed, and what is there does not run again.
+"""A backup under full load, the volume wiped, the backup restored.
+
+All that was acknowledged before the backup's instant is there, nothing of what was acknowledged after it is claimed,
+and what is there does not run again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -135,8 +136,9 @@ def test_what_was_acknowledged_before_a_backup_is_there_and_nothing_that_was_aft
     again = journal(tmp_path)[ran:]
     assert set(again) & there == set(), "what is there does not run again"
     assert sorted(again) == sorted(set(range(TASKS)) - there), "all else runs once"
+    size = (tmp_path / "backup").stat().st_size
     measured(
-        f"{before} acknowledged before the backup, {len(there)} in it, {during - before} acknowledged while it was taken, "
+        f"{before} acknowledged before the backup, {len(there)} in it, {during - before} acknowledged meanwhile, "
         f"{len(acknowledged)} before the volume was wiped; after the restore {len(again)} of {TASKS} ran, none again; "
-        f"backup {os.path.getsize(tmp_path / 'backup') >> 10} KiB"
+        f"the backup had {size >> 10} KiB"
     )
