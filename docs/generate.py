@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flowweaver.core.phases import TRANSITIONS, Reason, TaskPhase
 from flowweaver.operator.conditions import table_as_markdown
 
@@ -119,6 +121,18 @@ def metrics() -> str:
     return "\n".join([*lines, ""])
 
 
+def alerts() -> str:
+    """Every alert of the chart, with what it is called and how bad it is."""
+    rules = DOCS.parent / "charts/flowweaver/files/rules/flowweaver.yaml"
+    lines = ["| alert | severity | after | what it says |", "|---|---|---|---|"]
+    for rule in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"][0]["rules"]:
+        name, notes = rule["alert"], rule["annotations"]
+        summary = notes["summary"].replace("{{ $labels.kind }}", "…")
+        link = f"[`{name}`](runbooks.md#{name.lower()})"
+        lines.append(f"| {link} | {rule['labels']['severity']} | {rule.get('for', 'at once')} | {summary} |")
+    return "\n".join([*lines, ""])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "task-phases": task_phases,
     "transitions": transitions,
@@ -128,6 +142,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "values": values,
     "metrics": metrics,
+    "alerts": alerts,
 }
 
 

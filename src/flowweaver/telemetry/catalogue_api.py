@@ -35,7 +35,7 @@ STATUSES = (
     seconds(
         "flowweaver_status_lag_seconds",
         "Time from the first change that a status did not show to the write that showed it.",
-        "People see old news; up to a second is meant to be.",
+        "People see old news; a second or two are meant to be.",
     ),
     gauge("flowweaver_status_waiting", "Statuses that are still to be written.", "Writes do not keep up, or fail."),
     gauge(
