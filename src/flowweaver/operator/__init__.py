@@ -4,8 +4,8 @@ kopf watches; everything else is ours. The way of an object: `watcher` → `queu
 carry out) → the engine; the way back: the engine's commits → `notices` → `status_writer` → the object's status.
 
 What it needs of RBAC: in the namespaces it watches, `workflows` get, list, watch, patch, delete; `workflows/status`
-patch; `events` (events.k8s.io) create, patch. In its own namespace `leases` (coordination.k8s.io) get, create, update,
-patch. Nothing of secrets, pods or CRDs.
+patch; `events` (events.k8s.io) create. In its own namespace `leases` (coordination.k8s.io) create, and get and patch of
+its own. Nothing of secrets, pods or CRDs. What each is for, tests/cluster/test_rbac.py shows.
 """
 
 from flowweaver.operator.settings import Settings
