@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -28,6 +29,9 @@ State = Annotated[
         "--state", metavar="FILE", envvar="FLOWWEAVER_STATE", show_envvar=False, help="The file. (FLOWWEAVER_STATE)"
     ),
 ]
+UNFOLDED = 300
+"""Columns of a table that no terminal shows."""
+
 Phase = Annotated[list[RunPhase] | None, typer.Option("--phase", help="Only runs of that phase; again for more.")]
 Named = Annotated[
     str | None, typer.Option("--workflow", metavar="GLOB", help="Only workflows of such a name: 'shop/*'.")
@@ -194,7 +198,8 @@ def _print_table(runs: list[dict[str, Any]]) -> None:
             _short(run["finishedAt"]),
             Text(plain(run["reason"])),
         )
-    Console(highlight=False).print(table)
+    # Where there is no terminal, in a pipe or a pod, somebody looks for a name in a line: none is folded.
+    Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED).print(table)
 
 
 def _short(time_text: str | None) -> str:
