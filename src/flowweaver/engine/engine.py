@@ -210,6 +210,11 @@ class Engine:
         """Ask for something; returns at once. Requests keep their order; one that makes no sense is dropped."""
         self._inbox.put(event)
 
+    def give_up(self, why: FlowWeaverError) -> None:
+        """End by itself, because of what somebody else has found: nothing more is written. Returns at once."""
+        self._broken = why
+        self._inbox.ring()
+
     def drain(self) -> None:
         """Start nothing new in any run; what runs goes on. Returns at once. Only `start` of another engine ends it."""
         self._inbox.put(DrainRequested())

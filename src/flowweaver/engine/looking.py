@@ -34,8 +34,7 @@ class EngineHealth:
 
     @property
     def drained(self) -> bool:
-        """Whether there is nothing to wait for when nothing new is started: what runs has ended, or can not be recorded.
-        """
+        """Whether there is nothing to wait for at the end: what runs has ended, or can not be recorded."""
         return not self.accepting and (not self.running or self.store_failing_seconds > PATIENCE_SECONDS)
 
 

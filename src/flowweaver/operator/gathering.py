@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from flowweaver.core.plan import RunPlan
 from flowweaver.operator.api import ApiGoneError
@@ -45,6 +46,8 @@ class Gatherer:
                 runs = {}  # of a namespace that we do not look at we know nothing
             else:
                 workflow = self._confirm_gone(key)
+        damaged = around.engine.damaged
+        runs = {uid: replace(run, damaged=damaged.get(run.key, "")) for uid, run in runs.items()}
         run = runs.pop(workflow.uid, None) if workflow is not None else None
         owner, grace = around.live.owner(workflow) if workflow is not None else (Owner.OURS, 0.0)
         spent = ""
@@ -68,6 +71,8 @@ class Gatherer:
 
     def _pinned(self, workflow: WorkflowObject | None, run: KnownRun | None) -> RunPlan | None:
         if workflow is None or run is None or run.head.started_at is not None or run.head.phase.finished:
+            return None
+        if run.damaged:
             return None
         if workflow.reported.observed_generation == workflow.generation:
             return None

@@ -18,6 +18,11 @@ def lost(workflow: WorkflowObject, own_store: str) -> str:
     return f"this volume does not know it, and nothing runs twice by itself: {_WAYS_OUT}"
 
 
+def damaged(why: str) -> str:
+    """What the store has of it can not be read."""
+    return f"what the store has of it can not be read ({why}), and nothing runs twice by itself: {_WAYS_OUT}"
+
+
 def older(workflow: WorkflowObject) -> str:
     """More has been reported than this volume knows."""
     reported = workflow.reported.store

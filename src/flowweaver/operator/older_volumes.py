@@ -7,24 +7,42 @@ it is asked briefly: an engine must be able to start without it.
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
 from flowweaver.core.changes import Changes, RunChanged
 from flowweaver.core.phases import RunPhase
+from flowweaver.errors import StoreUnavailable
 from flowweaver.operator.api import Api, ApiError, ApiGoneError
 from flowweaver.operator.objects import parse
 from flowweaver.ports import Store
 
 MOST_QUESTIONS = 100
+RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
+
+
+def hold_back_until(stopping: threading.Event, store: Store, api: Api) -> None:
+    """`hold_back`, tried again while the store can not be written."""
+    while not stopping.is_set():
+        try:
+            hold_back(store, api)
+        except StoreUnavailable as error:
+            logger.warning("what an older volume would repeat could not be held back yet: %s", error)
+            stopping.wait(RETRY_SECONDS)
+            with suppress(StoreUnavailable):
+                store.reopen()
+        else:
+            return
 
 
 def hold_back(store: Store, api: Api) -> int:
     """Suspend them in the store; gives how many. Call it before the engine starts."""
     changes = Changes()
     position = store.position()
-    for run in islice(store.unfinished_runs(), MOST_QUESTIONS):
+    for run in islice(store.unfinished_runs(lambda *_: None), MOST_QUESTIONS):  # the engine tells of damaged ones
         if run.head.suspended:
             continue
         namespace, _, name = run.name.workflow.partition("/")

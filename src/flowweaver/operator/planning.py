@@ -36,7 +36,7 @@ from flowweaver.operator.actions import (
 )
 from flowweaver.operator.conditions import PHASES, Standing
 from flowweaver.operator.live_stores import owner_of
-from flowweaver.operator.losses import lost, older
+from flowweaver.operator.losses import damaged, lost, older
 from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST
 from flowweaver.operator.objects import Reported, WorkflowObject
 from flowweaver.operator.status import refusal
@@ -79,6 +79,18 @@ def another_engine_may_have_it(world: World, workflow: WorkflowObject) -> Action
     if world.owner is not Owner.UNSURE or world.run is not None or workflow.reported.finished:
         return None
     return (LookAgain(world.owner_grace_left),)
+
+
+def run_is_damaged(world: World, workflow: WorkflowObject) -> Actions | None:
+    """What the store has of it can not be read: it is held, and others go on."""
+    run = world.run
+    if run is None or not run.damaged:
+        return None
+    if workflow.deleting:
+        return (Forget(run.key), *((Release(),) if workflow.held else ()))
+    if world.rerun_wanted or world.adopt:
+        return (Forget(run.key), LookAgain(0.0))  # what the status says is all that is known, as of a lost volume
+    return _report_loss(workflow, damaged(run.damaged))
 
 
 def is_being_deleted(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -233,6 +245,7 @@ CHAIN: tuple[Check, ...] = (
     is_for_another_instance,
     another_engine_has_it,
     another_engine_may_have_it,
+    run_is_damaged,
     is_being_deleted,
     status_is_ahead,
     was_withdrawn,
@@ -251,7 +264,7 @@ CHAIN: tuple[Check, ...] = (
 
 def _end_stray(run: KnownRun) -> Actions:
     """Its object is gone."""
-    return (Forget(run.key),) if run.head.phase.finished else _stop(run)
+    return (Forget(run.key),) if run.head.phase.finished or run.damaged else _stop(run)
 
 
 def _stop(run: KnownRun | None) -> Actions:

@@ -49,6 +49,10 @@ UNREACHABLE_RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
+class _StoreTroubleError(Exception):
+    """A new run can not be recorded now; nothing has been done."""
+
+
 class _LookAgainSoon(Exception):
     """The object has changed meanwhile; a newer picture of it is in the cache."""
 
@@ -106,6 +110,9 @@ class Reconciler:
         except _LookAgainSoon:
             queue.add(key)
             return "requeue"
+        except _StoreTroubleError:
+            queue.add_after(key, UNREACHABLE_RETRY_SECONDS)
+            return "requeue"
         except ApiError as error:
             if error.status == 0:
                 queue.add_after(key, UNREACHABLE_RETRY_SECONDS)
@@ -131,6 +138,8 @@ class Reconciler:
             assert world.workflow is not None
             world = replace(world, verdict=validate(self._body(world.workflow), self._around.policy))
             actions = plan(world)
+        if self._around.store_trouble() and any(isinstance(action, Submit) for action in actions):
+            raise _StoreTroubleError  # before it is marked as accepted
         for action in actions:
             world = self._carry_out(key, world, action)
 

@@ -23,6 +23,11 @@ def tell_of_resumed(workflow: str, head: RunHead) -> None:
     logger.info("a workflow goes on after a restart", extra={"workflow": workflow, "phase": head.phase.value})
 
 
+def tell_of_damage(run: int, why: str) -> None:
+    """A run that can not be read from the store is left out."""
+    logger.error("run %d is left out, because what the store has of it can not be read: %s", run, why)
+
+
 def tell_of_run(notice: RunNotice) -> None:
     """What a new head says."""
     before, head = notice.before, notice.head

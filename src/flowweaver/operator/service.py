@@ -20,6 +20,7 @@ from contextlib import ExitStack
 
 from flowweaver.assembly import Assembly
 from flowweaver.engine import SystemClock
+from flowweaver.errors import StoreCorrupt
 from flowweaver.operator.api import Api, configuration, own_namespace
 from flowweaver.operator.backups import Backups
 from flowweaver.operator.composing import Composer
@@ -30,20 +31,23 @@ from flowweaver.operator.live_stores import LiveStores
 from flowweaver.operator.metering import RunMeter
 from flowweaver.operator.notices import Listener
 from flowweaver.operator.objects import ObjectCache, parse
-from flowweaver.operator.older_volumes import hold_back
+from flowweaver.operator.older_volumes import hold_back_until
 from flowweaver.operator.opening import open_engine
 from flowweaver.operator.queue import WorkQueue
 from flowweaver.operator.reconciler import Reconciler
 from flowweaver.operator.recorder import Recorder
 from flowweaver.operator.run_index import RunIndex
-from flowweaver.operator.run_lines import tell_of_resumed
+from flowweaver.operator.run_lines import tell_of_damage, tell_of_resumed
 from flowweaver.operator.settings import Settings
 from flowweaver.operator.shielding import shield_this_process
 from flowweaver.operator.status_writer import StatusWriter
+from flowweaver.operator.store_watch import StoreWatch
 from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.sweeps import Sweeper
 from flowweaver.operator.traces import Tracing
 from flowweaver.operator.watcher import Raw, Watcher
+from flowweaver.stores import SQLiteStore
+from flowweaver.stores.soundness import note_damage
 from flowweaver.telemetry import logs
 from flowweaver.telemetry.metrics import Metrics
 
@@ -65,17 +69,21 @@ def serve(settings: Settings) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = threading.Event()
     _stop_on_signals(stopping)
-    with open_engine(settings, stopping) as assembly:
-        return Operator(settings, assembly).run(stopping)
+    metrics = Metrics()
+    with open_engine(settings, stopping, metrics) as assembly:
+        return 0 if assembly is None else Operator(settings, assembly, metrics).run(stopping)
 
 
 class Operator:
     """Everything around one engine."""
 
-    def __init__(self, settings: Settings, assembly: Assembly) -> None:
+    def __init__(self, settings: Settings, assembly: Assembly, metrics: Metrics) -> None:
         self._settings = settings
+        assert isinstance(assembly.store, SQLiteStore)
         self._engine, self._store = assembly.engine, assembly.store
-        self._metrics = metrics = Metrics()
+        self._metrics = metrics
+        self._engine.on_store_failure(metrics.store_failed)
+        self._store_watch = StoreWatch(self._store, self._engine, failed=metrics.store_failed)
         self._engine_started = False
         self._accepting = False
         self._clock = SystemClock()
@@ -84,7 +92,7 @@ class Operator:
         self._api = Api(credentials, meter=metrics)
         self._cache = ObjectCache()
         self._queue = WorkQueue(meter=metrics)
-        self._runs = RunIndex(self._store.list_runs())
+        self._runs = RunIndex(self._store.list_runs(tell_of_damage))
         store = self._store.position().id
         name = settings.own_name or socket.gethostname()
         composer = Composer(engine=self._engine, api=self._api, cache=self._cache, clock=self._clock)
@@ -132,6 +140,7 @@ class Operator:
             queue=self._queue,
             clock=self._clock,
             metrics=self._metrics,
+            store_trouble=self._store_trouble,
         )
 
     def _make_sweeper(self) -> Sweeper:
@@ -177,7 +186,9 @@ class Operator:
             self._lease.start()
             stack.callback(self._lease.stop)
             if not self._settings.adopt:
-                hold_back(self._store, self._api)
+                hold_back_until(stopping, self._store, self._api)
+            self._store_watch.start()
+            stack.callback(self._store_watch.stop)
             self._writer.start()
             self._recorder.start()
             stack.callback(self._recorder.stop)
@@ -197,6 +208,7 @@ class Operator:
             logger.info("the operator has started")
             failed = self._wait(stopping)
             self._stop()
+            self._note_damage()
         return 1 if failed else 0
 
     def _wait(self, stopping: threading.Event) -> bool:
@@ -205,6 +217,12 @@ class Operator:
             if self._engine.health().failure:
                 return True
         return False
+
+    def _note_damage(self) -> None:
+        """The next start looks at the file before it uses it, and waits where it is damaged."""
+        failure = self._engine.health().failure
+        if failure.startswith(StoreCorrupt.__name__):
+            note_damage(self._store.path, failure)
 
     def _stop(self) -> None:
         logger.info("the operator stops: attempts may end within %g s", self._settings.grace_seconds)
@@ -241,19 +259,18 @@ class Operator:
             return {}
         health = self._engine.health()
         if health.failure:
-            return {"engine": health.failure}
+            return {"store" if health.failure.startswith("Store") else "engine": health.failure}
         silent = time.monotonic() - health.heartbeat_at
         return {"engine": f"no sign of life for {silent:.0f} s"} if silent > HEARTBEAT_LIMIT_SECONDS else {}
 
     def unready(self) -> Mapping[str, str]:
         """Why a new Workflow would not be taken up at once."""
         wrong = dict(self.unhealthy())
+        if store := self._store_trouble():
+            wrong["store"] = store
         if not self._engine_started:
-            return {"engine": "it has not started: another operator of this instance may be at work"}
-        health = self._engine.health()
-        if health.store_error:
-            wrong["store"] = health.store_error
-        elif not (health.accepting and self._accepting):
+            return wrong or {"engine": "it has not started: another operator of this instance may be at work"}
+        if not store and not (self._engine.health().accepting and self._accepting):
             wrong["engine"] = "it starts nothing new"
         if not self._lease.reachable:
             wrong["api"] = "the API server can not be reached"
@@ -265,11 +282,16 @@ class Operator:
             wrong["watch"] = "it has not shown all Workflows yet"
         return wrong
 
+    def _store_trouble(self) -> str:
+        """Why the store can not be written now; empty: it can."""
+        return self._engine.health().store_error or self._store_watch.trouble
+
     def _add_gauges(self) -> None:
         metrics = self._metrics
         self._engine.set_meter(self._tracing.beside(RunMeter(metrics, self._clock.now)))
         watch_runs(metrics, self._engine, self._runs)
         watch_store(metrics, self._store)
+        metrics.watch("flowweaver_store_writable", lambda: float(not self._store_trouble()))
         watch_cluster(
             metrics,
             cache=self._cache,

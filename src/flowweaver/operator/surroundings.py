@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowweaver.engine import Engine
@@ -36,3 +37,4 @@ class Surroundings:
     queue: WorkQueue
     clock: Clock
     metrics: Metrics
+    store_trouble: Callable[[], str]  # why the store can not be written now; empty: it can

@@ -30,6 +30,7 @@ class KnownRun:
 
     key: int
     head: RunHead
+    damaged: str = ""  # why the rest of it can not be read from the store; empty: it can
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

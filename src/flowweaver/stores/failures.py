@@ -80,6 +80,18 @@ def kind_of(exc: apsw.Error, path: str) -> str:
     return "io" if system.f_bavail else "full"
 
 
+def require_writable(path: str) -> None:
+    """Raise `StoreUnavailable` where the file system around `path` is read-only, or has no block left."""
+    try:
+        system = os.statvfs(os.path.dirname(path))  # noqa: PTH120 - as above
+    except OSError as exc:
+        raise refused(exc, f"the file system of {path} can not be looked at") from exc
+    if system.f_flag & os.ST_RDONLY:
+        raise StoreUnavailable(f"the file system of {path} is read-only; {_FIXES['readonly']}", kind="readonly")
+    if not system.f_bavail:
+        raise StoreUnavailable(f"the disk of {path} is full; {_FIXES['full']}", kind="full")
+
+
 _FIXES = {
     "full": "free some space",
     "readonly": "mount it read-write again",

@@ -146,6 +146,13 @@ class SQLiteStore(SQLiteReading):
         self._check()
         self._writer.checkpoint()
 
+    def look(self) -> None:
+        """Raise `StoreUnavailable` where writing would fail, as far as that can be told without; `StoreCorrupt` where
+        the file was deleted and stays away. Some system calls, from any thread.
+        """
+        self._check()
+        self._writer.look()
+
     def reopen(self) -> None:
         """See `ports.Store`. Raises `StoreUnavailable`, and then can be called again."""
         self._check()

@@ -17,7 +17,7 @@ import apsw
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.stores import migrations
 from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
-from flowweaver.stores.failures import Verdict, kind_of, translated, verdict
+from flowweaver.stores.failures import Verdict, kind_of, require_writable, translated, verdict
 from flowweaver.stores.log_room import PAGE_BYTES, LogRoom, pages_before_checkpoint, settle
 from flowweaver.stores.presence import Presence, is_there
 from flowweaver.stores.statements import statements
@@ -83,6 +83,15 @@ class Writer:
             if self._log_pages >= self._checkpoint_at:
                 self._checkpoint_now()
             return outcome
+
+    def look(self) -> None:
+        """Raise `StoreUnavailable` where the file is not there or could not be written, `StoreCorrupt` where it stays
+        away. From any thread; waits for no writer.
+        """
+        if gone := self._presence.gone(now=True):
+            self._require_file()
+            raise StoreUnavailable(f"{gone} was deleted or replaced while it was in use; {_BRING_BACK}")
+        require_writable(self.path)
 
     def require_presence(self, *, now: bool = False) -> None:
         """Raise `StoreUnavailable` where the file that is open is not the one under its name any more. Unless `now` is
