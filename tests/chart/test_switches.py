@@ -107,6 +107,7 @@ SAMPLES: dict[str, Any] = {
 ALONE: dict[str, tuple[dict[str, Any], Any]] = {
     "persistence.existingClaim": ({}, "mine"),
     "backup.existingClaim": ({"backup": {"enabled": True}}, "mine"),
+    "backup.restore": ({"backup": {"enabled": True, "size": "2Gi"}}, "newest"),
 }
 """What stands in the place of others, and is tried by itself: beside these values, that one."""
 

@@ -77,6 +77,40 @@ def test_a_restore_tells_what_was_there_and_where_it_is(state, folder):
     assert third.startswith(f"what was there (store {STORE}, commit 18) is kept as state.db.before-20")
 
 
+def test_of_a_folder_the_newest_backup_is_restored(state, folder):
+    (folder / "backups").mkdir()
+    state("backup", "backups/b.db", "--state", "state.db")
+    state("backup", "backups/a.db", "--state", "state.db")
+    for name in ("notes.txt", ".c.db.x.partial"):
+        (folder / "backups" / name).write_text("mine")
+
+    status, out, _ = state("restore", "backups", "--state", "state.db")
+
+    assert status == 0
+    assert out.startswith("state.db is what backups/a.db is: ")
+
+
+def test_of_a_folder_with_backups_of_several_stores_one_has_to_be_named(state, folder):
+    (folder / "backups").mkdir()
+    shutil.copyfile(RELEASED / "layout-1.sqlite", folder / "other.db")
+    state("backup", "backups/full.db", "--state", "state.db")
+    state("backup", "backups/empty.db", "--state", "other.db")
+
+    status, _, err = state("restore", "backups", "--state", "state.db")
+
+    assert status == 2
+    assert "are of several stores: name the one to be restored" in err
+    assert f"full.db (store {STORE}, commit 18)" in err
+    assert state("restore", "backups/full.db", "--state", "state.db")[0] == 0
+
+
+def test_a_folder_without_backups_is_none(state, folder):
+    (folder / "backups").mkdir()
+    shutil.copy(folder / "state.db", folder / "backups")
+
+    assert state("restore", "backups", "--state", "state.db")[0] == 2
+
+
 def test_the_file_may_be_named_by_the_environment(state, monkeypatch):
     monkeypatch.setenv("FLOWWEAVER_STATE", "state.db")
 

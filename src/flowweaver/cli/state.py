@@ -48,7 +48,9 @@ def backup(
 
 @commands.command()
 def restore(
-    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `flowweaver state backup` has written.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="A file, or a folder: the newest backup that is in it.")
+    ],
     *,
     state: State,
 ) -> None:
@@ -56,8 +58,11 @@ def restore(
 
     The backup is checked first. The old file is kept beside it, under another name.
     """
+    from flowweaver.stores.backups import newest_in
     from flowweaver.stores.restoring import restore as put_back
 
+    if source.is_dir():
+        source = newest_in(source)
     restored = put_back(source, state, now=time.time())
     position = restored.position
     print(f"{state} is what {source} is: store {position.id}, commit {position.sequence}")

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from flowweaver.errors import StoreCorrupt, StoreUnavailable, UserError
+from flowweaver.errors import StoreCorrupt, StoreError, StoreUnavailable, UserError
 
 PARTIAL = ".partial"
 SPARE_BYTES = 16 << 20
@@ -84,6 +84,24 @@ def origin_of(path: Path) -> Origin | None:
     else:
         from flowweaver.stores.sqlite_backups import read_origin
     return read_origin(path)
+
+
+def newest_in(folder: Path) -> Path:
+    """The newest backup in a folder; raises `UserError` where there is none, or where they are of several stores: the
+    newest may be that of an empty volume which took the place of the one that was lost.
+    """
+    found: list[tuple[Origin, Path]] = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+        with suppress(StoreError):
+            origin = origin_of(path)
+            if origin is not None:
+                found.append((origin, path))
+    if not found:
+        raise UserError(f"there is no backup in {folder}: name another folder, or a file")
+    if len({origin.store for origin, _ in found}) > 1:
+        told = "; ".join(f"{path.name} (store {origin.store}, commit {origin.sequence})" for origin, path in found)
+        raise UserError(f"the backups in {folder} are of several stores: name the one to be restored. {told}")
+    return max(found, key=lambda made: made[0].made_at)[1]
 
 
 def name_of_backup(stem: str, store: str, at: float, suffix: str) -> str:
