@@ -22,7 +22,8 @@ RUN /build/bin/python -m pip install --quiet --no-index --find-links /wheels hat
     && /build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/python -m pip --python /opt/flowweaver/bin/python install --quiet --no-index --no-compile \
        --find-links /wheels 'flowweaver-operator[operator,tracing]' \
-    && /build/bin/python -m pip --python /opt/flowweaver/bin/python check
+    && /build/bin/python -m pip --python /opt/flowweaver/bin/python check \
+    && /build/bin/python -m pip --python /opt/flowweaver/bin/python list --format=freeze >/opt/flowweaver/constraints.txt
 # Where one's own modules go: after everything that is installed, so that they can replace none of it.
 # The Kubernetes client has 60 MB of models and of a second, asynchronous client, of which the operator loads nothing.
 # Bytecode that names its source by content and not by time; the root file system is read-only, so it comes along.

@@ -6,6 +6,7 @@ console             commands after `$`, run beside a copy of examples/; below on
 console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
 console node        commands that need a cluster that runs pods: run there too
 console slow        commands that install things: run by .ci/run
+console kind        commands about a node, `node-1`: tests/node/test_node_loss.py says them to one that kind made
 console image       commands that need the image and a Docker engine: run by tests/image
 python              a part of a program: those of one page are run in order, as one program
 python NAME.py      a file of that name beside it; parts below can import it, and commands run it
@@ -40,6 +41,7 @@ KINDS = {
     "console",
     "console cluster",
     "console node",
+    "console kind",
     "console slow",
     "console image",
     "python",
