@@ -284,6 +284,19 @@ def test_there_is_one_pod_and_its_claim_survives() -> None:
     assert spec["volumeClaimTemplates"][0]["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
 
+def test_a_claim_that_is_there_takes_the_place_of_one_that_is_made() -> None:
+    statefulset = one(render({"persistence": {"existingClaim": "mine"}}), "StatefulSet")["spec"]
+    assert "volumeClaimTemplates" not in statefulset
+    state = [volume for volume in statefulset["template"]["spec"]["volumes"] if volume["name"] == "state"]
+    assert state == [{"name": "state", "persistentVolumeClaim": {"claimName": "mine"}}]
+
+
+def test_a_claim_that_is_made_begins_with_what_is_said() -> None:
+    source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "yesterday"}
+    (claim,) = one(render({"persistence": {"dataSource": source}}), "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["dataSource"] == source
+
+
 def test_a_digest_wins_over_a_tag() -> None:
     digest = "sha256:" + "0" * 64
     image = {"repository": "registry.example/flowweaver", "tag": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.processes import await_true
-from tests.node.conftest import Release, helm
+from tests.node.conftest import Release, helm, program
 
 pytestmark = pytest.mark.node
 
@@ -32,20 +33,27 @@ def finalizers(kubectl: Kubectl) -> list[str]:
     return found
 
 
+def tell(*arguments: str) -> str:
+    """All that helm says, with what it tells of its hooks."""
+    ended = subprocess.run([program("helm"), *arguments], capture_output=True, text=True, check=False, timeout=200)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
 def test_a_release_lets_go_of_what_is_under_way_and_takes_it_up_again_when_it_is_back(
     new_release: Callable[[str], Release], workflows: Kubectl, measured: Callable[[str], None]
 ) -> None:
     release = new_release("flowweaver-leaving")
     release.install(INSTANCE)
     release.await_ready()
-    told = helm("test", release.name, "--namespace", release.namespace, "--timeout", "120s")
+    told = tell("test", release.name, "--namespace", release.namespace, "--timeout", "120s")
     assert "Phase:          Succeeded" in told
     assert ": Completed: " in told, "the log of the hook is shown"
 
     workflows.apply(under_way())
     await_true("it is under way", lambda: finalizers(workflows) == [FINALIZER])
     began = time.monotonic()
-    told = helm("uninstall", release.name, "--namespace", release.namespace, "--timeout", "150s")
+    told = tell("uninstall", release.name, "--namespace", release.namespace, "--timeout", "150s")
     measured(f"helm uninstall with a Workflow under way: {time.monotonic() - began:.1f} s")
     assert "1 Workflow let go" in told
     assert finalizers(workflows) == []
