@@ -147,7 +147,7 @@ def test_one_bad_file_does_not_hide_the_others(write, tmp_path, capsys):
 
 
 def test_the_line_of_a_problem_is_found_by_the_loader_in_c_and_is_the_same(monkeypatch):
-    text = "---\n# a comment\nkind: Workflow\nspec:\n  tasks:\n    - name: a\n      dependsOn: [\n        b]\n---\nspec: 1\n"
+    text = "---\n# a comment\nkind: Workflow\nspec:\n  tasks:\n    - name: a\n      dependsOn: [\n        b]\n---\n{}\n"
     problem = Problem(path="spec.tasks[0].dependsOn[0]", reason="Invalid", message="no")
     fast = Document("probe.yaml", text, 0, {}).finding(problem).line
 

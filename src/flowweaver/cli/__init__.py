@@ -7,6 +7,7 @@ user can mend.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from flowweaver.cli.application import application
 
-        application(arguments, prog_name="flowweaver")
+        application(arguments, prog_name=_called())
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except ManifestError as error:
@@ -34,3 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"flowweaver: {error.name} is missing: pip install 'flowweaver-operator[cli]'", file=sys.stderr)
         return 2
     return 0
+
+
+def _called() -> str:
+    """How the usage line calls it: the same program is installed as a plugin of kubectl too."""
+    return "kubectl flowweaver" if os.path.basename(sys.argv[0]) == "kubectl-flowweaver" else "flowweaver"  # noqa: PTH119 - pathlib takes longer than the rest

@@ -169,8 +169,8 @@ def _clock(at: float | None) -> str:
     return (datetime.fromtimestamp(at) if at is not None else datetime.now()).strftime("%H:%M:%S")  # noqa: DTZ005,DTZ006 - the reader's own clock
 
 
-def _due(at: float | None) -> str:
-    """The time of day, with the date where that is not today."""
+def clock(at: float | None) -> str:
+    """The reader's time of day, with the date where that is not today; `later` where it is not known."""
     if at is None:
         return "later"
     try:
@@ -188,7 +188,7 @@ def story(state: TaskState) -> str:
             tries = f", attempt {state.attempts}" if state.attempts > 1 else ""
             return f"in {duration(state.started_at, state.finished_at)}{tries}"
         case TaskPhase.WAITING:
-            return f"until {_due(state.not_before)}" + (f" ({why(state)})" if state.message else "")
+            return f"until {clock(state.not_before)}" + (f" ({why(state)})" if state.message else "")
         case _:
             return why(state)
 

@@ -18,7 +18,7 @@ from flowweaver.cli.arguments import ProgressMode
 from flowweaver.cli.progress import COLOURS, Lines, Progress, Silence, duration, how_it_ended, story, why
 from flowweaver.cli.progress_board import Board
 from flowweaver.cli.progress_capture import captured
-from flowweaver.cli.progress_screen import Screen
+from flowweaver.cli.progress_screen import Screen, is_terminal
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead, TaskState
@@ -52,20 +52,15 @@ def following(mode: ProgressMode, stream: TextIO, plan: RunPlan) -> Iterator[Pro
 
     Raises `UserError` where a table is asked for and no terminal is there.
     """
-    if mode is ProgressMode.LIVE and not _is_terminal(stream):
+    if mode is ProgressMode.LIVE and not is_terminal(stream):
         raise UserError("--progress live draws on a terminal, and there is none here: use --progress auto or plain")
-    if mode is ProgressMode.LIVE or (mode is ProgressMode.AUTO and _is_terminal(stream)):
+    if mode is ProgressMode.LIVE or (mode is ProgressMode.AUTO and is_terminal(stream)):
         with _live(stream, plan) as live:
             yield live
     elif mode is ProgressMode.QUIET:
         yield Silence()
     else:
         yield Lines(Console(file=stream, highlight=False), plan)
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    """Whether a cursor can be moved there."""
-    return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
 
 
 @contextmanager

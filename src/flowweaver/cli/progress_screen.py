@@ -92,6 +92,11 @@ class Screen(RenderHook):
         return shown[:-1]
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a cursor can be moved there."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+
+
 def _stripped(line: list[Segment]) -> list[Segment]:
     """Without blanks at its end, which a terminal would count as letters when it breaks lines."""
     found = list(line)

@@ -54,9 +54,9 @@ def export_mermaid(workflow: Workflow, orientation: str = "TD") -> str:
     tasks = workflow.tasks
     if not tasks:
         return f"graph {direction}\n"
-    ids = _ids(tasks)
+    ids = node_ids(tasks)
     lines = [f"graph {direction}"]
-    lines += [f'    {node}["{_label(name)}"]' for node, name in zip(ids, tasks, strict=True)]
+    lines += [f'    {node}["{label(name)}"]' for node, name in zip(ids, tasks, strict=True)]
     for node, dependencies in zip(ids, workflow.graph.dependencies, strict=True):
         lines += [f"    {ids[dependency]} --> {node}" for dependency in dependencies]
     lines.append("")
@@ -105,7 +105,7 @@ def _direction(orientation: str) -> str:
     return direction
 
 
-def _ids(names: Iterable[str]) -> list[str]:
+def node_ids(names: Iterable[str]) -> list[str]:
     """A different id for each name, as near to it as Mermaid allows."""
     used: set[str] = set()
     numbers: dict[str, int] = {}  # of names that come to the same id
@@ -125,7 +125,8 @@ def _ids(names: Iterable[str]) -> list[str]:
     return ids
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """A text as it may stand between the quotes of a label."""
     lines = _LINE_END.split(name)
     return "<br/>".join(_NOT_IN_A_LABEL.sub(lambda found: f"#{ord(found[0])};", line) for line in lines)
 
