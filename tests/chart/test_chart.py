@@ -305,6 +305,31 @@ def test_a_digest_wins_over_a_tag() -> None:
     assert with_digest == f"registry.example/flowweaver@{digest}"
 
 
+def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else() -> None:
+    def warnings(values: dict[str, Any]) -> int:
+        shown = subprocess.run(
+            [assets.find("helm"), "install", "x", CHART, "--dry-run=client", "--values", "-"],
+            input=json.dumps({"crds": {"install": False}, **values}),
+            env={"KUBECONFIG": "/nonexistent", "PATH": "", "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout.partition("NOTES:")[2].count("WARNING: ")
+
+    dangerous = {
+        "unsafeBodies": ["shell"],
+        "adopt": True,
+        "rbac": {"aggregateToEdit": True},
+        "networkPolicy": {"enabled": True},
+        "monitoring": {"serviceMonitor": {"enabled": True}},
+        "uninstall": {"releaseFinalizers": False},
+        "crds": {"install": False, "keep": False},
+    }
+    assert (warnings({}), warnings(dangerous)) == (0, 6)
+
+
 # ---------------------------------------------------------------------------------------------------------------- CRDs
 
 

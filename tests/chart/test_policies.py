@@ -12,6 +12,7 @@ import yaml
 
 from tests.cluster import assets
 from tests.cluster.control_plane import Access
+from tests.cluster.fixtures import fresh_namespace
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operators import render_chart
 from tests.cluster.processes import await_true
@@ -34,19 +35,18 @@ REFUSED = "may not write code that runs in the operator"
 class Users:
     """A namespace with an author, who may create Workflows, and a coder, who also has the chart's role for code."""
 
-    def __init__(self, access: Access, kubectl: Kubectl, rendered: list[dict[str, Any]]) -> None:
+    def __init__(self, kubectl: Kubectl, code_role: str) -> None:
         self.kubectl = kubectl
-        self.access = access
-        (self.code_role,) = (
-            item["metadata"]["name"]
-            for item in rendered
-            if item["kind"] == "ClusterRole" and item["metadata"]["name"].endswith("-code")
-        )
+        self.code_role = code_role
         kubectl.apply(
             {**_role("Role"), "metadata": {"name": "author"}, "rules": [RIGHTS]},
             _binding("author", {"kind": "Role", "name": "author"}, ["author", "coder"]),
-            _binding("coder", {"kind": "ClusterRole", "name": self.code_role}, ["coder"]),
+            _binding("coder", {"kind": "ClusterRole", "name": code_role}, ["coder"]),
         )
+
+    def move_to(self, namespace: str) -> Users:
+        """The same users, in another namespace."""
+        return Users(self.kubectl.within(namespace), self.code_role)
 
     def create(self, user: str, body: Mapping[str, Any], **metadata: Any) -> str:
         """What kubectl says on the standard error when that user creates a Workflow with this body; empty: it did."""
@@ -84,7 +84,12 @@ def install_policy(control_plane: Access, kubectl: Kubectl, namespace: str) -> I
         mine = [item for item in rendered if item["kind"] in kinds]
         applied.extend(mine)
         control_plane.kubectl.apply(*mine)
-        users = Users(control_plane, kubectl, rendered)
+        (code_role,) = (
+            item["metadata"]["name"]
+            for item in mine
+            if item["kind"] == "ClusterRole" and item["metadata"]["name"].endswith("-code")
+        )
+        users = Users(kubectl, code_role)
         probe = {**CODE["shell"]}
         await_true(
             "the policy is in force",
@@ -143,9 +148,10 @@ def test_what_another_instance_runs_is_its_own_policys_business_until_it_is_move
 
 @pytest.mark.slow
 def test_other_namespaces_than_the_named_ones_are_left_alone(install_policy: Any, control_plane: Access) -> None:
-    install_policy()
-    kubectl = control_plane.kubectl.within("default")
-    assert "created" in kubectl("create", "--dry-run=server", "-f", "-", stdin=workflow("elsewhere", SHELL))
+    users = install_policy()
+    elsewhere = users.move_to(fresh_namespace(control_plane.kubectl))
+    assert elsewhere.create("author", CODE["shell"]) == ""
+    assert REFUSED in users.create("author", CODE["shell"])
 
 
 @pytest.mark.slow
