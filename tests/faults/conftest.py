@@ -6,6 +6,7 @@ import pytest
 
 from flowweaver.engine import SystemClock
 from flowweaver.stores import SQLiteStore
+from tests.faults.bodies import Bodies
 from tests.faults.volumes import small_disk, small_volume
 
 
@@ -35,3 +36,8 @@ def open_store():
     yield open_one
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def bodies(tmp_path):
+    return Bodies(tmp_path)

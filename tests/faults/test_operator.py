@@ -19,6 +19,7 @@ from tests.cluster.operators import Operator
 from tests.cluster.processes import await_true
 from tests.cluster.test_operator_lifecycle import HELLO, edit
 from tests.cluster.workflows import await_phase, condition, events_of, finish, status_of, workflow
+from tests.faults.bodies import Bodies
 from tests.faults.volumes import Disk, Volume, small_disk, small_volume
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.slow]
@@ -38,30 +39,6 @@ def volume(tmp_path: Path) -> Iterator[Volume]:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     with small_disk(tmp_path / "disk", 16 << 20) as mounted:
         yield mounted
-
-
-class Bodies:
-    """Shell tasks that note each time that they run, one after the other, each at a gate of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.log, self._folder = folder / "ran", folder
-
-    def task(self, name: str, *depends_on: str, prints: str = "") -> dict[str, object]:
-        gate = self._folder / f"go-{name}"
-        script = f"echo {name} >> {self.log}; until test -e {gate}; do sleep 0.05; done; {prints}"
-        return {"name": name, "dependsOn": list(depends_on), "shell": {"script": script}}
-
-    def go(self, *names: str) -> None:
-        for name in names:
-            (self._folder / f"go-{name}").touch()
-
-    def ran(self) -> list[str]:
-        return self.log.read_text().split() if self.log.exists() else []
-
-
-@pytest.fixture
-def bodies(tmp_path: Path) -> Bodies:
-    return Bodies(tmp_path)
 
 
 def said(running: Operator, path: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from flowweaver.manifest.definition import CRD_FILE, crd, crd_yaml
 from flowweaver.manifest.documents import load_documents
 from flowweaver.manifest.models import Workflow
 from flowweaver.manifest.problems import Problem
+from flowweaver.manifest.reading import results_needed
 from flowweaver.manifest.validation import Accepted, Rejected, validate
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "crd",
     "crd_yaml",
     "load_documents",
+    "results_needed",
     "validate",
 ]

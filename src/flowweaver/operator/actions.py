@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from flowweaver.core.events import RerunRequested, SettingsRequested, ShutdownRequested
 from flowweaver.core.plan import RunPlan
 from flowweaver.manifest.problems import Problem
+from flowweaver.ports import Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Record the run and start it. `token` is the rerun token that it answers by this."""
+    """Record the run and start what is left of it. `token` is the rerun token that it answers by this."""
 
     plan: RunPlan
     token: str = ""
+    given: Given = field(default_factory=dict)  # tasks that have completed in a state that is lost
 
 
 @dataclass(frozen=True, slots=True)

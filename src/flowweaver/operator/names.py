@@ -13,6 +13,9 @@ FINALIZER = f"{GROUP}/engine"
 STORE_ANNOTATION = f"{GROUP}/store"
 """Which store has accepted this Workflow. It is written with the finalizer, before anything runs."""
 
+RECOVER_ANNOTATION = f"{GROUP}/recover"
+"""What is to be done with a Workflow whose state is lost, once its user lets it go on: `remains.Recovery`."""
+
 INSTANCE_LABEL = f"{GROUP}/instance"
 DEFAULT_INSTANCE = "default"
 
@@ -25,6 +28,7 @@ COMPLETED = "Completed"
 FAILED = "Failed"
 CANCELLED = "Cancelled"
 STATE_LOST = "StateLost"
+STATE_REBUILT = "StateRebuilt"
 CLAIMED_ELSEWHERE = "ClaimedElsewhere"
 
 

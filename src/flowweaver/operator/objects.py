@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from flowweaver.operator.names import DEFAULT_INSTANCE, FINALIZER, INSTANCE_LABEL, STORE_ANNOTATION, workflow_key
+from flowweaver.operator.names import (
+    DEFAULT_INSTANCE,
+    FINALIZER,
+    INSTANCE_LABEL,
+    RECOVER_ANNOTATION,
+    STORE_ANNOTATION,
+    workflow_key,
+)
 from flowweaver.ports import StorePosition
 
 
@@ -61,6 +68,7 @@ class WorkflowObject:
     finalizers: tuple[str, ...] | None = None  # None: the field is not there
     annotated: bool = False  # whether it has annotations at all
     claimed_by: str = ""  # the store that accepted it
+    recover: str = ""  # what its user wants done where its state is lost
     deleting: bool = False
     wishes: Wishes = Wishes()
     reported: Reported = Reported()
@@ -94,6 +102,7 @@ def parse(raw: Mapping[str, Any]) -> WorkflowObject:
         finalizers=None if finalizers is None else tuple(finalizers),
         annotated=annotations is not None,
         claimed_by=str(_mapping(annotations).get(STORE_ANNOTATION, "")),
+        recover=str(_mapping(annotations).get(RECOVER_ANNOTATION, "")),
         deleting=bool(metadata.get("deletionTimestamp")),
         wishes=_wishes(_mapping(raw.get("spec"))),
         reported=shown,

@@ -36,11 +36,13 @@ from flowweaver.operator.actions import (
 )
 from flowweaver.operator.conditions import PHASES, Standing
 from flowweaver.operator.live_stores import owner_of
-from flowweaver.operator.losses import damaged, lost, older
-from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST
+from flowweaver.operator.losses import damaged, lost, older, rebuilt, strict
+from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST, STATE_REBUILT
 from flowweaver.operator.objects import Reported, WorkflowObject
+from flowweaver.operator.remains import Recovery
 from flowweaver.operator.status import refusal
 from flowweaver.operator.world import KnownRun, Owner, World
+from flowweaver.ports import Given
 
 Actions = tuple[Action, ...]
 Check = Callable[[World, WorkflowObject], Actions | None]
@@ -189,14 +191,21 @@ def is_history(world: World, workflow: WorkflowObject) -> Actions | None:
 
 
 def state_is_lost(world: World, workflow: WorkflowObject) -> Actions | None:
-    """It has begun somewhere, and our store knows nothing of it: starting it could repeat what has been done."""
+    """It has begun somewhere, and our store knows nothing of it: starting it could repeat what has been done.
+
+    Whoever lets it go on is told before what that comes to.
+    """
     reported = workflow.reported
     never_reported = reported.observed_generation < 0
     begun = reported.started or (world.owner is Owner.DEAD and never_reported)
     if not begun or reported.finished or world.adopt or world.rerun_wanted:
         return None
     releases: Actions = (Release(),) if workflow.held else ()
-    return (*_report_loss(workflow, lost(workflow, world.store.id)), *releases)
+    if _is_reported_as_lost(workflow):
+        return releases
+    if world.verdict is None and reported.started:
+        return (Validate(),)
+    return (*_report_loss(workflow, lost(workflow, world.store.id, world.remains)), *releases)
 
 
 def was_refused_as_it_stands(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -226,19 +235,35 @@ def can_not_run(world: World, workflow: WorkflowObject) -> Actions | None:
     return (*answers, ReportRefusal(verdict.problems), post, *releases)
 
 
+def would_repeat_what_must_not_be(world: World, workflow: WorkflowObject) -> Actions | None:
+    """Its state is lost, it was let go on, and what has completed would have to run again: its user forbids that."""
+    remains = world.remains
+    if remains is None or workflow.recover != Recovery.STRICT or not remains.repeats:
+        return None
+    releases: Actions = (Release(),) if workflow.held else ()
+    answers: Actions = (AnswerRerun(world.rerun_wanted),) if world.rerun_wanted else ()
+    return (*answers, *_report_loss(workflow, strict(remains)), *releases)
+
+
 def is_new(world: World, workflow: WorkflowObject) -> Actions:
-    """Start it."""
+    """Start it; of one whose state is lost what has not completed."""
     verdict = world.verdict
     assert verdict is not None
     assert not isinstance(verdict, Rejected)
     run = verdict.plan
+    given: Given = {}
+    if world.remains is not None and workflow.recover != Recovery.RESTART:
+        given = world.remains.given
     again: Actions = ()
     if workflow.wishes.shutdown:  # ended before it began: it must not start a task in between
         run = replace(run, suspended=True)
         again = (LookAgain(0.0),)
     count = sum(not task.internal for task in run.tasks)
     post = Post(EventType.NORMAL, ACCEPTED, f"accepted with {count} {'task' if count == 1 else 'tasks'}")
-    return (Claim(), Submit(run, workflow.wishes.rerun), ReportRun(), post, *again)
+    if given:
+        assert world.remains is not None
+        post = Post(EventType.NORMAL, STATE_REBUILT, rebuilt(world.remains))
+    return (Claim(), Submit(run, workflow.wishes.rerun, given), ReportRun(), post, *again)
 
 
 CHAIN: tuple[Check, ...] = (
@@ -257,6 +282,7 @@ CHAIN: tuple[Check, ...] = (
     was_refused_as_it_stands,
     nobody_has_looked_at_the_spec,
     can_not_run,
+    would_repeat_what_must_not_be,
     is_new,
 )
 """The order matters: whose it is comes before what it says, what our store knows before what the status says."""
@@ -325,10 +351,13 @@ def _is_position_of_this_life(world: World, reported: Reported, run: KnownRun) -
 
 
 def _report_loss(workflow: WorkflowObject, message: str) -> Actions:
-    reported = workflow.reported
-    if reported.stalled == STATE_LOST and not _unseen_edit(workflow):
+    if _is_reported_as_lost(workflow):
         return ()
     return (ReportLoss(message), Post(EventType.WARNING, STATE_LOST, message))
+
+
+def _is_reported_as_lost(workflow: WorkflowObject) -> bool:
+    return workflow.reported.stalled == STATE_LOST and not _unseen_edit(workflow)
 
 
 def _time_to_live(world: World, workflow: WorkflowObject) -> Actions:

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from flowweaver.core.events import RerunRequested, Shutdown, ShutdownRequested
 from flowweaver.errors import InternalError
-from flowweaver.manifest import validate
+from flowweaver.manifest import Accepted, results_needed, validate
 from flowweaver.operator import claims
 from flowweaver.operator.actions import (
     Action,
@@ -40,6 +40,7 @@ from flowweaver.operator.api import ApiConflictError, ApiError, ApiGoneError, Ap
 from flowweaver.operator.gathering import Gatherer
 from flowweaver.operator.objects import WorkflowObject, parse
 from flowweaver.operator.planning import plan
+from flowweaver.operator.remains import remains_of
 from flowweaver.operator.subjects import OfHistory, OfLoss, OfRefusal, OfRun, Subject
 from flowweaver.operator.surroundings import Surroundings
 from flowweaver.operator.world import World
@@ -136,12 +137,21 @@ class Reconciler:
         actions = plan(world)
         if any(isinstance(action, Validate) for action in actions):
             assert world.workflow is not None
-            world = replace(world, verdict=validate(self._body(world.workflow), self._around.policy))
+            world = self._judged(world, self._body(world.workflow))
             actions = plan(world)
         if self._around.store_trouble() and any(isinstance(action, Submit) for action in actions):
             raise _StoreTroubleError  # before it is marked as accepted
         for action in actions:
             world = self._carry_out(key, world, action)
+
+    def _judged(self, world: World, raw: Mapping[str, Any]) -> World:
+        assert world.workflow is not None
+        policy = self._around.policy
+        verdict = validate(raw, policy)
+        remains = None
+        if isinstance(verdict, Accepted) and world.workflow.reported.started:
+            remains = remains_of(raw.get("status") or {}, verdict.plan, results_needed(raw, verdict.workflow, policy))
+        return replace(world, verdict=verdict, remains=remains)
 
     def _body(self, workflow: WorkflowObject) -> Mapping[str, Any]:
         if workflow.body is not None:
@@ -219,7 +229,11 @@ class Reconciler:
         name = RunName(workflow.key, workflow.uid)
         if action.token:
             self._gatherer.answered(workflow.uid, action.token)
-        key = around.engine.submit(name, action.plan)
+        key = around.engine.submit(name, action.plan, action.given)
+        if action.given:
+            around.metrics.recovered("rebuilt", len(action.given))
+        if world.adopt and workflow.reported.started:
+            around.metrics.recovered("adopted", len(action.plan.tasks) - len(action.given))
         snapshot = around.engine.snapshot(key)
         assert snapshot is not None
         around.runs.record_new(key, name, snapshot.head)

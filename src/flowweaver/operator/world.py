@@ -9,6 +9,7 @@ from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.manifest import Accepted, Rejected
 from flowweaver.operator.objects import WorkflowObject
+from flowweaver.operator.remains import Remains
 from flowweaver.ports import StorePosition
 
 CLAIM_GRACE_SECONDS = 10.0
@@ -50,6 +51,7 @@ class World:
     spent_shutdown: str = ""  # what `spec.shutdown` said when the run was taken up again
     pinned: RunPlan | None = None  # what the store has of a run that has not begun and whose Workflow was edited
     verdict: Accepted | Rejected | None = None  # None: nobody has looked
+    remains: Remains | None = None  # of an accepted one that has begun: what its status tells of it
 
     @property
     def observed_rerun(self) -> str:
