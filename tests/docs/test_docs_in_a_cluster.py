@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import yaml
 
 from tests.cluster import assets
 from tests.cluster.operators import render_chart
-from tests.docs.blocks import ROOT, of, run_commands, write_files
+from tests.docs.blocks import ROOT, commands, of, run_commands, write_files
 
 INSTALL = "helm install flowweaver charts/flowweaver --namespace flowweaver --create-namespace --wait"
 LAST = "docs/DEPLOYMENT_GUIDE.md"
 """It takes everything away at its end."""
+FIRST_SECONDS = 180
+"""How long a reader of the README may take to the first workflow that has completed."""
 STORIES = sorted({block.page for block in of("console node")}, key=lambda page: (page == LAST, page))
 
 
@@ -53,16 +56,23 @@ def namespace_of_the_release() -> Iterator[None]:
 
 @pytest.mark.node
 @pytest.mark.parametrize("page", STORIES)
-def test_a_page_tells_what_happens_in_a_cluster(page, namespace_of_the_release, tmp_path):
+def test_a_page_tells_what_happens_in_a_cluster(page, namespace_of_the_release, tmp_path, measured):
     """Its blocks in order, as a reader types them. A page that installs nothing finds the chart installed."""
     story = [block.text for block in of("console node") if block.page == page]
     write_files(page, tmp_path)
     fit_to_this_cluster(tmp_path)
+    began = time.monotonic()
     try:
         if not any("helm install" in text for text in story):
             run_commands(f"$ {INSTALL}", tmp_path)
         for text in story:
             run_commands(text, tmp_path)
+        if page == "README.md":
+            seconds = time.monotonic() - began
+            run_commands("$ kubectl get fw hello -o jsonpath='{.status.phase}'\nCompleted", tmp_path)
+            assert seconds <= FIRST_SECONDS
+            number = sum(len(commands(text)) for text in story)
+            measured(f"README: {number} commands, {seconds:.1f} s from helm install to the first Completed workflow")
     finally:
         run_commands(
             "$ ! kubectl get crd workflows.flowweaver.io || kubectl delete fw --all --timeout=60s\n"

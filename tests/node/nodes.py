@@ -18,9 +18,14 @@ OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 READY = "{.status.conditions[?(@.type=='Ready')].status}"
 
 
+def run_docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """How it ended; the engine is the one that DOCKER_HOST names."""
+    return subprocess.run([program("docker"), *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
 def docker(*arguments: str) -> str:
-    """What it printed; the engine is the one that DOCKER_HOST names."""
-    ended = subprocess.run([program("docker"), *arguments], capture_output=True, text=True, check=False, timeout=60)
+    """What it printed; raises `AssertionError` where it fails."""
+    ended = run_docker(*arguments)
     assert ended.returncode == 0, f"docker {' '.join(arguments)}\n{ended.stdout}{ended.stderr}"
     return ended.stdout.strip()
 
@@ -54,14 +59,20 @@ class Node:
 
     def mend(self, address: str) -> None:
         """Whatever was done to it: it runs, is reachable, and takes pods. The address is what it had before."""
+        if NETWORK not in json.loads(self._inspect("{{json .NetworkSettings.Networks}}")):
+            self.connect(address)  # before it starts: it looks for its gateway then
         if self._inspect("{{.State.Running}}") != "true":
             docker("start", self.name)
-        if NETWORK not in json.loads(self._inspect("{{json .NetworkSettings.Networks}}")):
-            self.connect(address)
         began = time.time()
         await_true("its node is back", lambda: self._was_seen_since(began), seconds=180, every_seconds=1)
         self.kubectl("uncordon", self.name)
         self.kubectl.run("taint", "node", self.name, f"{OUT_OF_SERVICE}-")
+
+    def kill_container(self, container: str) -> None:
+        """SIGKILL to its first process, by its id in a pod's status; one that has ended is no error."""
+        command = ["ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container.split("://")[1]]
+        ended = run_docker("exec", self.name, *command)
+        assert ended.returncode == 0 or "not found" in ended.stderr or "already finished" in ended.stderr, ended.stderr
 
     def address(self) -> str:
         """Its address in kind's network."""

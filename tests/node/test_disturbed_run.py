@@ -15,6 +15,7 @@ from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.processes import await_true
 from tests.node.conftest import IMAGE, Release, helm
 from tests.node.long_runs import LongRun, first_starts
+from tests.node.nodes import Node
 
 pytestmark = [pytest.mark.node, pytest.mark.kind]
 
@@ -75,12 +76,20 @@ def test_a_run_lives_through_kills_an_upgrade_a_bad_image_and_a_new_installation
 
 
 def kill(run: LongRun, chance: random.Random) -> None:
-    """Delete the pod with no grace, at some moment after its container has started, and wait for the next one's."""
+    """Delete the pod with no grace, at some moment after its container has started, and wait for the next one's.
+
+    The kubelet lets a pod that was deleted like this end in order all the same, so its process is killed right behind.
+    """
     time.sleep(chance.uniform(0.0, 2.5))
     await_true("no task dies a third time", lambda: has_only_young_crashes(run), every_seconds=0.2)
     run.note()
-    delete = ["delete", "pod", run.release.pod, "--grace-period=0", "--force"]
-    replaced(run.release, lambda: run.release.kubectl(*delete, "--wait=false"))
+    replaced(run.release, lambda: delete_with_no_grace(run.release))
+
+
+def delete_with_no_grace(release: Release) -> None:
+    pod = release.kubectl.json("get", "pod", release.pod)
+    release.kubectl("delete", "pod", release.pod, "--grace-period=0", "--force", "--wait=false")
+    Node(pod["spec"]["nodeName"], release.kubectl).kill_container(pod["status"]["containerStatuses"][0]["containerID"])
 
 
 def has_only_young_crashes(run: LongRun) -> bool:

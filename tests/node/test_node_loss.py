@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.processes import await_true
+from tests.docs.blocks import commands, of
 from tests.node.conftest import Release
 from tests.node.long_runs import Beginning, LongRun
-from tests.node.nodes import OUT_OF_SERVICE, SHARED, Node, docker
+from tests.node.nodes import SHARED, Node, docker
 
 pytestmark = [pytest.mark.node, pytest.mark.kind]
 
@@ -135,22 +137,26 @@ def next_start(begun: tuple[Beginning, ...] | list[Beginning]) -> Beginning:
     return next(beginning for beginning in begun if beginning.container_at != first)
 
 
-def drain(node: Node) -> float:
-    """`kubectl drain`; gives how many seconds it took."""
-    began = node.clock()
-    node.kubectl("drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
-    return node.clock() - began
+def say(words: str, node: Node, release: Release) -> float:
+    """Do what the docs do with these words, to this node; gives how many seconds it took."""
+    told = [command for block in of("console kind") for command, _ in commands(block.text)]
+    (command,) = (command for command in told if command.startswith(f"kubectl {words} "))
+    for ours, theirs in {"node-1": node.name, f"--namespace {NAME}": f"--namespace {release.namespace}"}.items():
+        command = command.replace(ours, theirs)
+    began = time.monotonic()
+    node.kubectl(*shlex.split(command)[1:], timeout_seconds=180)
+    return time.monotonic() - began
 
 
 def test_a_drained_node_has_the_pod_wait_for_it_where_the_volume_is_its_own(
     release: Release, worker: Node, workflows: Kubectl, measured: Callable[[str], None]
 ) -> None:
     run = begin(release, workflows, {}, tasks=80)
-    seconds = drain(worker)
+    seconds = say("drain", worker, release)
     await_true("its pod waits", lambda: "PersistentVolume" in unscheduled(release), every_seconds=0.5)
     assert workflows.json("get", "fw", run.name)["status"]["phase"] == "Running"
     back_at = worker.clock()
-    worker.kubectl("uncordon", worker.name)
+    say("uncordon", worker, release)
     begun = finish(run, repeated_at_most=0)
     measured(
         f"drained, volume of the node: the drain took {seconds:.1f} s, no body was repeated; "
@@ -168,7 +174,7 @@ def test_a_drained_node_hands_a_volume_that_can_move_to_the_other_node(
 ) -> None:
     run = begin(release, workflows, on_moving(), tasks=80)
     began_at = worker.clock()
-    seconds = drain(worker)
+    seconds = say("drain", worker, release)
     begun = finish(run, repeated_at_most=0)
     assert node_of(release) != worker.name
     measured(
@@ -234,8 +240,8 @@ def test_a_node_that_stays_away_keeps_its_pod_and_what_is_started_elsewhere_wait
     await_true("the old one goes on", lambda: len(bodies(other, moving)) > before + WORKERS, every_seconds=0.5)
     assert len({beginning.container_at for beginning in bodies(other, moving)}) == 1
 
-    worker.kill()
     killed_at = other.clock()
+    worker.kill()
     begun = finish(run, repeated_at_most=WORKERS)
     repeated = len(begun) - run.tasks
     measured(
@@ -258,20 +264,7 @@ def logs(release: Release) -> str:
     return release.kubectl.run("logs", release.pod).stdout + release.kubectl.run("logs", "-p", release.pod).stdout
 
 
-WAYS = {
-    "the out-of-service taint": ["taint", "node", "{node}", f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute"],
-    "deleting the Node": ["delete", "node", "{node}", "--wait=false"],
-    "deleting the pod by force": [
-        "delete",
-        "pod",
-        "{pod}",
-        "-n",
-        "{ns}",
-        "--grace-period=0",
-        "--force",
-        "--wait=false",
-    ],
-}
+WAYS = ["taint", "delete node", "delete pod"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -285,12 +278,11 @@ def test_a_dead_node_is_left_by(
     measured: Callable[[str], None],
 ) -> None:
     run = begin(release, workflows, on_moving(), tasks=80)
-    worker.kill()
     killed_at = other.clock()
-    words = [word.format(node=worker.name, pod=release.pod, ns=release.namespace) for word in WAYS[way]]
-    worker.kubectl(*words)
+    worker.kill()
+    say(way, worker, release)
     begun = finish(run, repeated_at_most=WORKERS)
     assert node_of(release) == other.name
     seconds = next_start(begun).at - killed_at
     repeated = len(begun) - run.tasks
-    measured(f"killed, then {way} at once: {seconds:.1f} s to the next task's start, {repeated} bodies repeated")
+    measured(f"killed, `kubectl {way}` at once: {seconds:.1f} s to the next task's start, {repeated} bodies repeated")
