@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +13,14 @@ import pytest
 
 from flowweaver.core.state import RunHead
 from flowweaver.operator import backups
-from flowweaver.operator.backups import Backups
+from flowweaver.operator.backups import Backups, keep_older_layout
 from flowweaver.ports import RunName
 from flowweaver.stores import SQLiteStore
 from flowweaver.stores.backups import origin_of
 from flowweaver.stores.checks import check
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import plan_of
-from tests.state.conftest import complete
+from tests.state.conftest import RELEASED, complete
 
 HOUR = 3600.0
 
@@ -271,3 +272,37 @@ def test_commits_go_on_while_one_is_taken_and_it_is_whole(timer, store, tmp_path
     assert one.told.told.wait(60)
     [name] = names(tmp_path / "backups")
     assert check(tmp_path / "backups" / name).problems == ()
+
+
+def test_a_store_of_an_older_layout_is_kept_once_before_that_changes(tmp_path, caplog):
+    state, folder = tmp_path / "state.db", tmp_path / "backups"
+    shutil.copyfile(RELEASED / "layout-1.sqlite", state)
+
+    for _ in range(2):
+        keep_older_layout(state, folder, now=7.0)
+
+    [kept] = folder.iterdir()
+    assert kept.name == "layout-1-94fc030b-18.db"
+    assert (check(kept).layout, check(kept).runs, origin_of(kept).made_at) == (1, 3, 7.0)
+    assert caplog.text == ""
+
+
+def test_a_store_of_this_layout_or_none_is_not_kept(tmp_path):
+    state, folder = tmp_path / "state.db", tmp_path / "backups"
+    keep_older_layout(state, folder, now=7.0)
+    SQLiteStore(state, clock=ManualClock()).close()
+
+    keep_older_layout(state, folder, now=7.0)
+
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", [b"no store", b"SQLite format 3\0" + bytes(5000)])
+def test_what_can_not_be_kept_is_told_and_left_to_who_opens_it(content, tmp_path, caplog):
+    state, folder = tmp_path / "state.db", tmp_path / "backups"
+    state.write_bytes(content)
+
+    keep_older_layout(state, folder, now=7.0)
+
+    assert "the store was not backed up before its layout changes: " in caplog.text
+    assert state.read_bytes() == content

@@ -18,9 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import apsw
+
 from flowweaver.errors import FlowWeaverError
 from flowweaver.stores.backups import PARTIAL, SPARE_BYTES, free_bytes, name_of_backup
-from flowweaver.stores.sqlite_backups import back_up
+from flowweaver.stores.sqlite_backups import back_up, looked_at, position_of, require_ours
+from flowweaver.stores.statements import migrations
 
 NAME = "auto"
 """What the names of its backups begin with; those with other names it neither counts nor removes."""
@@ -57,6 +60,28 @@ class Made:
     path: Path
     at: float  # seconds since the epoch
     store: str  # how its id begins
+
+
+def keep_older_layout(state: Path, folder: Path, *, now: float) -> None:
+    """Back a store up that is of an older layout, before this version changes that: no older version opens it then.
+
+    Once for a commit of a store. Call it before the store is opened; what fails is logged, and no reason not to start.
+    """
+    try:
+        if not state.exists():
+            return
+        newest = migrations()[-1].version
+        with looked_at(state) as connection:
+            layout = require_ours(connection, state)
+            store, _, sequence = position_of(connection, state)
+        target = folder / f"layout-{layout}-{store[:8]}-{sequence}.db"
+        if layout == newest or target.exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        back_up(state, target, now=now, rest=lambda _: None)
+        logger.info("the store is brought from layout %d to %d; what it was is kept as %s", layout, newest, target)
+    except (FlowWeaverError, OSError, apsw.Error) as error:
+        logger.error("the store was not backed up before its layout changes: %s", error)  # noqa: TRY400 - it says it all
 
 
 class Backups:

@@ -22,7 +22,7 @@ from flowweaver.assembly import Assembly
 from flowweaver.engine import SystemClock
 from flowweaver.errors import StoreCorrupt
 from flowweaver.operator.api import Api, configuration, own_namespace
-from flowweaver.operator.backups import Backups
+from flowweaver.operator.backups import Backups, keep_older_layout
 from flowweaver.operator.composing import Composer
 from flowweaver.operator.gauges import watch_cluster, watch_queue, watch_readiness, watch_runs, watch_store
 from flowweaver.operator.http import HttpServer
@@ -70,6 +70,8 @@ def serve(settings: Settings) -> int:
     stopping = threading.Event()
     _stop_on_signals(stopping)
     metrics = Metrics()
+    if settings.backup_folder is not None:
+        keep_older_layout(settings.state, settings.backup_folder, now=time.time())
     with open_engine(settings, stopping, metrics) as assembly:
         return 0 if assembly is None else Operator(settings, assembly, metrics).run(stopping)
 
