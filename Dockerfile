@@ -12,7 +12,8 @@ FROM ${BASE_IMAGE} AS build
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/flowweaver
 WORKDIR /src
 COPY requirements/operator.lock requirements/
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# pip imports what it has installed, and would leave bytecode that names the second when it did.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN /build/bin/python -m pip wheel --quiet --require-hashes --requirement requirements/operator.lock --wheel-dir /wheels
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
@@ -31,7 +32,7 @@ RUN cd /opt/flowweaver/lib/python3*/site-packages \
     && echo /functions >functions.pth \
     && find . -path './*.dist-info/*' \( -name direct_url.json -o -name REQUESTED \) -delete \
     && rm -rf kubernetes/aio \
-    && PYTHONHASHSEED=0 /opt/flowweaver/bin/python -m compileall -q -j 1 --invalidation-mode unchecked-hash \
+    && PYTHONHASHSEED=0 /opt/flowweaver/bin/python -m compileall -q -f -j 1 --invalidation-mode unchecked-hash \
        -x 'kubernetes/client/(models|api)/' . \
     && /opt/flowweaver/bin/flowweaver --version \
     && find /opt/flowweaver -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +

@@ -109,6 +109,10 @@ def test_a_run_has_a_span_and_each_of_its_attempts_one_below_it():
     assert (run.resource["service.name"], run.resource["service.instance.id"]) == ("flowweaver", "operator-0")
 
 
+def test_the_trace_of_a_run_is_the_same_in_every_process_and_every_version():
+    assert f"{trace_of(UID):032x}" == "6d31897363c25308af5a69fd7848bcfd"
+
+
 def test_how_a_run_and_its_attempts_ended_is_said():
     with collecting() as collector:
         with traced(None, collector.endpoint) as assembly:
