@@ -68,7 +68,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         stat("Workflows under way", "Neither finished nor suspended.", "none",
              'sum(flowweaver_workflows{OURS, phase=~"pending|running"})'),
         stat("Failed in the last hour", "Workflows; the alert asks for a quarter of those that ended.", "none",
-             f'sum(increase({FINISHED}{{OURS, outcome="failed"}}[1h]))', (0, "green"), (1, "orange")),
+             f'round(sum(increase({FINISHED}{{OURS, outcome="failed"}}[1h])))', (0, "green"), (1, "orange")),
         stat("Workers busy", "At 100% everything else waits.", "percentunit",
              "sum(flowweaver_workers_busy{OURS}) / sum(flowweaver_workers{OURS})", (0, "green"), (0.95, "orange")),
         stat("Volume free", "Of the state file. At 0 nothing is started.", "percentunit",
@@ -103,7 +103,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
               quantiles("flowweaver_task_queue_wait_seconds")),
         Panel("Bodies given up", "Threads that have not returned. They must not pile up.", "none",
               {"abandoned": "sum(flowweaver_attempts_abandoned{OURS})"}),
-        Panel("Recovered by the last start", "interrupted: the process died; rebuilt, adopted: a volume was lost.", "none",
+        Panel("Recovered by the last start", "interrupted: the process died; else a volume was lost.", "none",
               {"{{action}}": "sum by (action) (flowweaver_recovered_tasks_total{OURS})"}),
     ),
     "State file": (

@@ -148,7 +148,7 @@ def test_bodies_that_fail_hang_and_take_all_workers(
     hanging = {
         "name": "hangs",
         "timeout": "1s",
-        "python": {"source": "import time; time.sleep(90)", "isolation": "Thread"},
+        "python": {"source": "import time\ndef main(): time.sleep(90)", "isolation": "Thread"},
     }
     sleeping = {"shell": {"script": "sleep 90"}}
     with watched(tmp_path, running) as prometheus:

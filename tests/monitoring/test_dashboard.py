@@ -28,6 +28,13 @@ from tests.monitoring.prometheus import DASHBOARD, Prometheus, dashboard_express
 
 PANELS = json.loads(DASHBOARD.read_text())["panels"]
 METRIC = re.compile(r"\b(?:flowweaver|workqueue|controller_runtime|rest_client)_[a-z_]+")
+FLAKY = """\
+import random
+
+def main():
+    if random.random() < 0.4:
+        raise OSError("not now")
+"""
 PICTURE_SECONDS = 240
 """So long a run is drawn where DASHBOARD_PICTURE names a file."""
 
@@ -77,6 +84,7 @@ def test_every_expression_of_the_dashboard_has_data_after_a_real_run(
                 if math.isnan(prometheus.number(expression))
             ]
             assert without == []
+            assert prometheus.number('flowweaver_workflows{phase="completed"}') >= 3
             assert prometheus.number('sum(increase(flowweaver_task_attempts_total{body="http"}[1m]))') > 0
             draw(prometheus, running, kubectl, port)
 
@@ -91,7 +99,7 @@ def work(kubectl: Kubectl, port: int, *, rounds: int, first: int = 0) -> None:
         flaky = {
             "name": "flaky",
             "retry": {"limit": 2, "delay": "200ms"},
-            "python": {"source": "import random\nif random.random() < 0.6: raise OSError('not now')"},
+            "python": {"source": FLAKY},
         }
         rest = {"name": "rest", "dependsOn": [part["name"] for part in parts], "wait": {"duration": "1s"}}
         total = {"name": "total", "dependsOn": ["rest"], "value": {"orders": number}}
