@@ -35,7 +35,7 @@ RUN cd /opt/flowweaver/lib/python3*/site-packages \
     && PYTHONHASHSEED=0 /opt/flowweaver/bin/python -m compileall -q -f -j 1 --invalidation-mode unchecked-hash \
        -x 'kubernetes/client/(models|api)/' . \
     && /opt/flowweaver/bin/flowweaver --version \
-    && find /opt/flowweaver -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+    && find /opt/flowweaver -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 # The base without what could install more or become somebody else: of use to nobody but an intruder.
 FROM ${BASE_IMAGE} AS base
@@ -48,12 +48,12 @@ RUN echo 'flowweaver:x:65532:65532:FlowWeaver:/tmp:/usr/sbin/nologin' >>/etc/pas
     && echo 'flowweaver:x:65532:' >>/etc/group \
     && install -d -o 65532 -g 65532 -m 0750 /var/lib/flowweaver \
     && install -d -m 0755 /functions \
-    && touch --date "@$SOURCE_DATE_EPOCH" / /etc /etc/passwd /etc/group /functions /opt /var/lib /var/lib/flowweaver
+    && touch -d "@$SOURCE_DATE_EPOCH" / /etc /etc/passwd /etc/group /functions /opt /var/lib /var/lib/flowweaver
 
 FROM base AS described
 ARG SOURCE_DATE_EPOCH=1580601600
 COPY hack/sbom /sbom
-RUN /opt/flowweaver/bin/python /sbom >/sbom.cdx.json && touch --date "@$SOURCE_DATE_EPOCH" /sbom.cdx.json
+RUN /opt/flowweaver/bin/python /sbom >/sbom.cdx.json && touch -d "@$SOURCE_DATE_EPOCH" /sbom.cdx.json
 
 FROM base
 COPY --from=described /sbom.cdx.json /opt/flowweaver/sbom.cdx.json

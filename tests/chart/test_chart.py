@@ -66,6 +66,13 @@ def test_lint_finds_nothing_even_where_it_is_strict() -> None:
         ({"replicas": 2}, "additional properties 'replicas' not allowed"),
         ({"extraEnv": [{"name": "FLOWWEAVER_ADOPT", "value": "true"}]}, "/extraEnv/0/name"),
         ({"http": {"port": 80}}, "/http/port"),
+        ({"log": {"levels": {"httpx": "debug"}}}, "/log/levels"),
+        ({"log": {"levels": {"flowweaver.stores": "loud"}}}, "/log/levels/flowweaver.stores"),
+        ({"tracing": {"endpoint": "collector:4317"}}, "/tracing/endpoint"),
+        ({"extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://x"}]}, "/extraEnv/0/name"),
+        ({"extraVolumes": [{"name": "node", "hostPath": {"path": "/"}}]}, "/extraVolumes/0"),
+        ({"extraVolumes": [{"name": "state", "emptyDir": {}}]}, "/extraVolumes/0/name"),
+        ({"extraVolumeMounts": [{"name": "x", "mountPath": "/tmp"}]}, "/extraVolumeMounts/0/mountPath"),
         ({"codePolicy": {"enable": True}}, "additional properties 'enable' not allowed"),
         ({"codePolicy": {"bodies": ["python"]}}, "/codePolicy/bodies/0"),
         ({"networkPolicy": {"scrapers": [{"podselector": {}}]}}, "additional properties 'podselector' not allowed"),
@@ -145,6 +152,14 @@ def test_the_operator_reads_the_values_as_they_were_meant() -> None:
     assert set(settings.log_levels) == {("flowweaver.stores", "info"), ("flowweaver", "error")}
     assert settings.tracing_endpoint == "http://collector:4318"
     assert settings.http_address() == ("", 9000)
+
+
+def test_further_volumes_are_in_the_pod_and_its_container_sees_them() -> None:
+    volume = {"name": "functions", "configMap": {"name": "shop"}}
+    mount = {"name": "functions", "mountPath": "/functions", "readOnly": True}
+    pod = pod_of(render({"extraVolumes": [volume], "extraVolumeMounts": [mount]}))
+    assert volume in pod["volumes"]
+    assert mount in pod["containers"][0]["volumeMounts"]
 
 
 def test_the_default_install_runs_no_code_and_reaches_no_private_address() -> None:
