@@ -18,7 +18,11 @@ pytestmark = [pytest.mark.control_plane, pytest.mark.slow]
 
 WAIVERS = Path(__file__).with_name("checkov.yaml")
 NOWHERE = "http://127.0.0.1:9"  # what would ask somebody outside gets no answer here
-RENDERED = {"defaults": {}, "everything": everything("workflows", on=True)}
+RENDERED: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": everything("workflows", on=True),
+    "restoring": {"backup": {"enabled": True, "size": "2Gi", "restore": "newest"}},
+}
 
 
 @pytest.fixture(scope="module")
