@@ -77,6 +77,7 @@ def test_an_uninstallation_stops_the_operator_and_then_lets_go_of_what_is_under_
     assert await_phase(kubectl, "mine", "Running")["tasks"][0]["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_an_operator_that_does_not_end_does_not_hold_up_the_uninstallation(
     control_plane: Access, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_helm_test_has_a_workflow_run_and_leaves_nothing(
     await_true("it is gone", lambda: not kubectl.json("get", "fw")["items"])
 
 
+@pytest.mark.slow
 def test_helm_test_says_that_nobody_has_looked_at_its_workflow(
     control_plane: Access, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
