@@ -18,11 +18,14 @@ from tests.cluster.operators import render_chart
 from tests.docs.blocks import ROOT, commands, of, run_commands, write_files
 
 INSTALL = "helm install flowweaver charts/flowweaver --namespace flowweaver --create-namespace --wait"
+UNINSTALL = "helm uninstall flowweaver --namespace flowweaver --ignore-not-found --wait"
 LAST = "docs/DEPLOYMENT_GUIDE.md"
 """It takes everything away at its end."""
 FIRST_SECONDS = 180
 """How long a reader of the README may take to the first workflow that has completed."""
-STORIES = sorted({block.page for block in of("console node")}, key=lambda page: (page == LAST, page))
+STORIES = sorted(
+    {block.page for block in of("console node")}, key=lambda page: (page == LAST, page != "README.md", page)
+)
 
 
 @pytest.mark.control_plane
@@ -48,23 +51,24 @@ def test_the_chart_takes_the_values_of_the_docs(block):
 
 
 @pytest.fixture(scope="module")
-def namespace_of_the_release() -> Iterator[None]:
-    """Pages share the claim that a release leaves behind: small clusters have few volumes."""
-    yield
-    run_commands("$ kubectl delete namespace flowweaver --ignore-not-found", ROOT)
+def release() -> Iterator[str]:
+    """The name of the release that the pages share, and its claim: small clusters have few volumes."""
+    yield "flowweaver"
+    run_commands(f"$ {UNINSTALL}\n$ kubectl delete namespace flowweaver --ignore-not-found", ROOT)
 
 
 @pytest.mark.node
 @pytest.mark.parametrize("page", STORIES)
-def test_a_page_tells_what_happens_in_a_cluster(page, namespace_of_the_release, tmp_path, measured):
+def test_a_page_tells_what_happens_in_a_cluster(page, release, tmp_path, measured):
     """Its blocks in order, as a reader types them. A page that installs nothing finds the chart installed."""
     story = [block.text for block in of("console node") if block.page == page]
     write_files(page, tmp_path)
     fit_to_this_cluster(tmp_path)
+    installs = any("helm install" in text for text in story)
+    found = f"helm status {release} --namespace {release} >/dev/null"
+    run_commands(f"$ {UNINSTALL}" if installs else f"$ {found} || {INSTALL}", tmp_path)
     began = time.monotonic()
     try:
-        if not any("helm install" in text for text in story):
-            run_commands(f"$ {INSTALL}", tmp_path)
         for text in story:
             run_commands(text, tmp_path)
         if page == "README.md":
@@ -74,11 +78,7 @@ def test_a_page_tells_what_happens_in_a_cluster(page, namespace_of_the_release, 
             number = sum(len(commands(text)) for text in story)
             measured(f"README: {number} commands, {seconds:.1f} s from helm install to the first Completed workflow")
     finally:
-        run_commands(
-            "$ ! kubectl get crd workflows.flowweaver.io || kubectl delete fw --all --timeout=60s\n"
-            "$ helm uninstall flowweaver --namespace flowweaver --ignore-not-found --wait\n",
-            tmp_path,
-        )
+        run_commands("$ ! kubectl get crd workflows.flowweaver.io || kubectl delete fw --all --timeout=60s", tmp_path)
 
 
 def fit_to_this_cluster(folder: Path) -> None:
