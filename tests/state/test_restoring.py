@@ -10,13 +10,16 @@ from pathlib import Path
 import apsw
 import pytest
 
+from flowweaver.core.state import RunHead
 from flowweaver.errors import StoreCorrupt, StoreError, StoreLocked, StoreTooNew, UserError
+from flowweaver.ports import RunName
 from flowweaver.stores import checks, restoring
 from flowweaver.stores.backups import origin_of, write_backup
 from flowweaver.stores.checks import check
 from flowweaver.stores.looking import looking_at
 from flowweaver.stores.restoring import restore
 from flowweaver.testing.simulation import ManualClock
+from flowweaver.testing.stores import plan_of
 from tests.state.conftest import STORES, complete, completed
 
 NOW = 1_700_000_000.0
@@ -58,6 +61,23 @@ def test_the_store_is_what_the_backup_was_and_the_old_one_is_kept(aged, path, ba
     complete(store, aged, 2)
     assert completed(store, aged) == [0, 2]
     assert check(backup).problems == ()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_room_that_the_old_file_did_not_use_is_not_taken_again(begin, path, backup, open_store):
+    store, key = begin()
+    for _ in range(2):
+        complete(store, key, 0, b'"' + b"x" * 1_000_000 + b'"')
+    complete(store, key, 0, b'"y"')
+    write_backup(path, backup, now=7.0)
+    store.close()
+
+    restore(backup, path, now=NOW)
+
+    assert backup.stat().st_size > 1_000_000 > 10 * path.stat().st_size
+    store = open_store()
+    assert completed(store, key) == [0]
+    assert store.create_run(RunName("next"), plan_of("a"), RunHead()) == key + 1
 
 
 def test_where_nothing_is_left_it_is_put_there(aged, path, backup, open_store):

@@ -10,7 +10,7 @@ from pathlib import Path
 from flowweaver.core.state import RunHead
 from flowweaver.errors import StoreLocked, StoreUnavailable
 from flowweaver.ports import Clock, RunName
-from flowweaver.stores.backups import Kind, kind_of, require_room, sync, sync_folder, temporary_file
+from flowweaver.stores.backups import Kind, kind_of, sync, sync_folder, temporary_file
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.locks import StoreLock
 
@@ -91,15 +91,12 @@ def vacuum(path: Path, *, now: float) -> tuple[int, int]:
     before = path.stat().st_size
     if kind_of(path) is Kind.JSON:
         return before, before
-    from flowweaver.stores.sqlite_backups import alone_with, looked_at, require_whole, size_of, told
+    from flowweaver.stores.sqlite_backups import alone_with, require_whole, told, write_anew
 
     lock = StoreLock(path, now=now)
     try:
         with temporary_file(path, ".vacuum", path.stat().st_mode & 0o777) as new:
-            with looked_at(path) as connection, told(path, new):
-                require_room(path.parent, size_of(connection))
-                connection.pragma("query_only", 0)  # it holds for what is attached too; ours is not written
-                connection.execute("VACUUM INTO ?", (str(new),))
+            write_anew(path, new)
             if _has_log(path):
                 raise StoreLocked(f"{path} is being looked at by another program: end it, then try again")
             with told(new, new), alone_with(new) as written:

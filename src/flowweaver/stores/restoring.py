@@ -85,14 +85,10 @@ def _copy(backup: Path, new: Path, path: Path) -> None:
         # An old journal that a crash leaves behind has an older number: it is in this snapshot, so to speak.
         write_contents(contents_at(backup), new, number=number_of(path) + 1)
         return
-    from flowweaver.stores.backups import require_room
-    from flowweaver.stores.sqlite_backups import alone_with, copy, looked_at, require_whole, size_of, told
+    from flowweaver.stores.sqlite_backups import alone_with, require_whole, told, write_anew
     from flowweaver.stores.statements import statements
 
-    with looked_at(backup) as connection, told(backup, new):
-        connection.execute("BEGIN")
-        require_room(new.parent, size_of(connection))
-        copy(connection, new, rest=lambda _: None)
+    write_anew(backup, new)
     with told(new, new), alone_with(new) as copied:
         copied.execute(statements()["forget_origin"])
         require_whole(copied, new)

@@ -60,8 +60,7 @@ def read_origin(path: Path) -> Origin | None:
 def copy(source: apsw.Connection, target: Path, *, rest: Rest) -> None:
     """Copy what a transaction on `source` sees into the empty file `target`, and sync it.
 
-    Raises `apsw.Error`, `OSError`. What comes out is not in WAL mode, so that it is one file, which can be read from a
-    folder that can not be written.
+    Raises `apsw.Error`, `OSError`.
     """
     descriptor = os.open(target, os.O_RDWR | os.O_CLOEXEC)
     connection = open_alone(target)
@@ -76,12 +75,22 @@ def copy(source: apsw.Connection, target: Path, *, rest: Rest) -> None:
                     os.fsync(descriptor)
                 if not backup.done:
                     rest(time.monotonic() - began)
-        connection.pragma("journal_mode", "delete")
         connection.close()
         os.fsync(descriptor)
     finally:
         discard(connection)
         os.close(descriptor)
+
+
+def write_anew(source: Path, target: Path) -> None:
+    """Write what is in `source` to the empty file `target`, without room that is not used; it is to be synced then.
+
+    Raises `StoreError` where that can not be done, or where there is no room.
+    """
+    with looked_at(source) as connection, told(source, target):
+        require_room(target.parent, size_of(connection))
+        connection.pragma("query_only", 0)  # it holds for what is attached too; the source is not written
+        connection.execute("VACUUM INTO ?", (str(target),))
 
 
 @contextmanager
@@ -144,7 +153,10 @@ def size_of(connection: apsw.Connection) -> int:
 
 
 def open_alone(path: Path) -> apsw.Connection:
-    """A connection to a file that nobody else knows. What it writes has to be synced by hand."""
+    """A connection to a file that nobody else knows. What it writes has to be synced by hand.
+
+    It takes the file out of WAL mode: so a copy is one file, which can be read from a folder that can not be written.
+    """
     vfs = _NO_LOCKS if _NO_LOCKS in apsw.vfs_names() else None
     connection = apsw.Connection(str(path), vfs=vfs)
     connection.pragma("locking_mode", "exclusive")
