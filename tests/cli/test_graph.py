@@ -121,7 +121,7 @@ def test_a_workflow_of_several_is_chosen_by_name(flowweaver, manifest, failed):
         (["probe.yaml", "--state", "x.db"], "give one of FILE, --state DB and --workflow NAME"),
         (["probe.yaml", "--run", "x"], "--run goes with --state"),
         (["probe.yaml", "--namespace", "x"], "--namespace and --context goes with --workflow"),
-        (["--state", "none.db"], "there is no state file of FlowWeaver"),
+        (["--state", "none.db"], "none.db is not there"),
         (["none.yaml"], "none.yaml: can not be read"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowweaver import __version__
-from flowweaver.cli import cluster, crds, graph, leaving, linting, operating, running, state, trying
+from flowweaver.cli import cluster, crds, doctor, graph, leaving, linting, operating, running, state, trying
 
 application = typer.Typer(
     name="flowweaver",
@@ -21,6 +21,7 @@ application.command("lint")(linting.lint)
 application.command("get")(cluster.get)
 application.command("status")(cluster.status)
 application.command("graph")(graph.graph)
+application.command("doctor")(doctor.doctor)
 application.command("crds")(crds.crds)
 application.command("operator")(operating.operator)
 application.add_typer(state.commands, name="state")

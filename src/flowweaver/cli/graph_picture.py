@@ -9,7 +9,7 @@ from typing import Any
 
 from flowweaver.cli.cluster_kubectl import WORKFLOWS, Kubectl
 from flowweaver.cli.manifests import Document, meant, read_documents
-from flowweaver.errors import ManifestError, UserError
+from flowweaver.errors import ManifestError, StoreError, UserError
 
 MOST_LISTED = 10  # runs of a state file, in a refusal
 
@@ -66,15 +66,13 @@ def of_state(file: Path, run: str) -> Picture:
     An empty `run` is the only workflow of the file. A running engine is not disturbed.
     """
     from flowweaver.cli.progress import duration, why
-    from flowweaver.stores.sqlite_look import SQLiteLook
+    from flowweaver.stores.looking import looking_at
 
-    look = SQLiteLook(file)
     try:
-        if not look.is_there:
-            raise UserError(f"--state {file}: there is no state file of FlowWeaver")
-        stored = look.read_run(_chosen([(key, name.workflow) for key, name, _ in look.list_runs()], file, run))
-    finally:
-        look.close()
+        with looking_at(file) as look:
+            stored = look.read_run(_chosen([(key, name.workflow) for key, name, _ in look.list_runs()], file, run))
+    except StoreError as error:
+        raise UserError(f"--state {file}: {error}") from error
     shown = [place for place, task in enumerate(stored.plan.tasks) if not task.internal]
     states = {stored.plan.tasks[place].name: stored.tasks[place] for place in shown}
 

@@ -141,8 +141,7 @@ class Session:
         return self._signals > 1
 
     def _idle(self) -> bool:
-        health = self._engine.health()
-        return not health.accepting and not health.running
+        return self._engine.health().drained
 
     def _over(self, key: int, token: str) -> bool:
         """Whether it has ended without a notice having told so. Raises `InternalError` where the engine has."""
