@@ -25,6 +25,7 @@ from tests.cluster.control_plane import Access, write_kubeconfig
 
 CHART = assets.ROOT / "charts/flowweaver"
 COMMAND = Path(sys.executable).with_name("flowweaver")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the CRD is long
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
 
@@ -44,7 +45,7 @@ def render_chart(
         check=False,
     )
     assert rendering.returncode == 0, rendering.stderr
-    return [found for found in yaml.safe_load_all(rendering.stdout) if found]
+    return [found for found in yaml.load_all(rendering.stdout, Loader=LOADER) if found]
 
 
 @dataclass(slots=True, kw_only=True)
