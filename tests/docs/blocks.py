@@ -6,6 +6,7 @@ console             commands after `$`, run beside a copy of examples/; below on
 console cluster     commands that need an API server and an operator: run by test_docs_in_a_cluster.py
 console node        commands that need a cluster that runs pods: run there too
 console slow        commands that install things: run by .ci/run
+console install     commands that install into /opt, in a checkout: run with another folder for it, among the slow tests
 console kind        commands about a node, `node-1`: tests/node/test_node_loss.py says them to one that kind made
 console image       commands that need the image and a Docker engine: run by tests/image
 python              a part of a program: those of one page are run in order, as one program
@@ -43,6 +44,7 @@ KINDS = {
     "console node",
     "console kind",
     "console slow",
+    "console install",
     "console image",
     "python",
     "python file",

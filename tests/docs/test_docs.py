@@ -81,6 +81,16 @@ def test_what_takes_long_is_run_by_the_check_of_everything():
             assert re.search(rf"^stage \S+ {re.escape(command)}$", stages, re.MULTILINE), command
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("block", of("console install"), ids=str)
+def test_what_the_docs_install_can_be_installed(block, tmp_path):
+    for name in ("examples", "requirements", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    run_commands(block.text.replace("/opt/", f"{tmp_path}/opt/"), tmp_path)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_of_the_docs_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
