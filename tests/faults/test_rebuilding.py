@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +20,13 @@ from tests.faults.bodies import Bodies
 pytestmark = [pytest.mark.control_plane, pytest.mark.slow]
 
 
+def completed(kubectl: Kubectl, name: str) -> list[str]:
+    return [each["name"] for each in status_of(kubectl, name).get("tasks", []) if each["phase"] == "Completed"]
+
+
 def lose_its_volume(running: Operator, **environment: str) -> None:
-    running.kill()
+    if running.running:
+        running.kill()
     for found in running.state.parent.glob(f"{running.state.name}*"):
         found.unlink()
     running.environment |= environment
@@ -106,6 +115,39 @@ def test_an_administrator_may_let_all_go_on_from_their_status_and_a_user_may_beg
     assert finish(kubectl, "restart")["phase"] == "Completed"
     ran = bodies.ran()
     assert (ran.count("a"), ran.count("x")) == (1, 2)
+
+
+def test_no_task_that_was_reported_as_completed_runs_again_whatever_was_under_way(
+    operator: Callable[..., Operator], kubectl: Kubectl, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    running = operator(unsafeBodies=["shell"], workers=8)
+    seed = int.from_bytes(os.urandom(4))
+    dice, ran = random.Random(seed), tmp_path / "ran"
+    flows = {f"load-{number}": _some_tasks(f"load-{number}", ran, dice) for number in range(6)}
+    kubectl.apply(*(workflow(name, *tasks) for name, tasks in flows.items()))
+    await_true("a third of it is reported", lambda: sum(len(completed(kubectl, name)) for name in flows) > 40)
+    running.kill()
+    reported = [f"{name}/{task}" for name in flows for task in completed(kubectl, name)]
+    lose_its_volume(running, FLOWWEAVER_ADOPT="true")
+    for name in flows:
+        assert finish(kubectl, name)["phase"] == "Completed"
+    times = Counter(ran.read_text().split())
+    assert len(times) == sum(map(len, flows.values()))
+    again = {task: times[task] for task in reported if times[task] > 1}
+    assert not again, f"reported as completed, and run again; seed {seed}"
+    repeated = sum(times.values()) - len(times)
+    measured(f"lost volume: {len(reported)} tasks reported and kept, {repeated} run again, seed {seed}")
+
+
+def _some_tasks(flow: str, ran: Path, dice: random.Random) -> list[dict[str, object]]:
+    return [
+        {
+            "name": f"t{number}",
+            "dependsOn": [f"t{each}" for each in dice.sample(range(number), min(number, 2))],
+            "shell": {"script": f"echo {flow}/t{number} >> {ran}; sleep {dice.random() / 4:.2f}"},
+        }
+        for number in range(20)
+    ]
 
 
 def test_a_failed_workflow_of_a_lost_volume_keeps_what_completed_when_it_is_run_again(

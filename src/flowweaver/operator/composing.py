@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
 from flowweaver.engine import Engine
+from flowweaver.errors import RunCorrupt
 from flowweaver.operator.api import Api
 from flowweaver.operator.names import workflow_key
 from flowweaver.operator.objects import ObjectCache, reported
@@ -19,6 +21,8 @@ from flowweaver.operator.status import (
 )
 from flowweaver.operator.subjects import Composed, OfHistory, OfLoss, OfRefusal, OfRun, Subject
 from flowweaver.ports import Clock
+
+logger = logging.getLogger(__name__)
 
 
 class Composer:
@@ -61,7 +65,11 @@ class Composer:
         self._cache.amend(key, subject.uid, version, reported=reported(composed.status))
 
     def _of_run(self, key: int, subject: Subject, context: Context, limit: int | None) -> Composed | None:
-        snapshot = self._engine.snapshot(key)
+        try:
+            snapshot = self._engine.snapshot(key)
+        except RunCorrupt as error:
+            logger.error("a status stays as it is, because its run can not be read: %s", error)  # noqa: TRY400 - the sentence says it all
+            return None
         if snapshot is None:
             return None
         token = snapshot.head.rerun_token

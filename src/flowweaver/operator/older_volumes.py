@@ -17,18 +17,19 @@ from flowweaver.core.phases import RunPhase
 from flowweaver.errors import StoreUnavailable
 from flowweaver.operator.api import Api, ApiError, ApiGoneError
 from flowweaver.operator.objects import parse
-from flowweaver.ports import Store
+from flowweaver.operator.run_index import RunIndex
+from flowweaver.ports import RunName, Store
 
 MOST_QUESTIONS = 100
 RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-def hold_back_until(stopping: threading.Event, store: Store, api: Api) -> None:
+def hold_back_until(stopping: threading.Event, store: Store, api: Api, runs: RunIndex) -> None:
     """`hold_back`, tried again while the store can not be written."""
     while not stopping.is_set():
         try:
-            hold_back(store, api)
+            hold_back(store, api, runs)
         except StoreUnavailable as error:
             logger.warning("what an older volume would repeat could not be held back yet: %s", error)
             stopping.wait(RETRY_SECONDS)
@@ -38,9 +39,10 @@ def hold_back_until(stopping: threading.Event, store: Store, api: Api) -> None:
             return
 
 
-def hold_back(store: Store, api: Api) -> int:
-    """Suspend them in the store; gives how many. Call it before the engine starts."""
+def hold_back(store: Store, api: Api, runs: RunIndex) -> int:
+    """Suspend them in the store and in the index; gives how many. Call it before the engine starts."""
     changes = Changes()
+    names: dict[int, RunName] = {}
     position = store.position()
     for run in islice(store.unfinished_runs(lambda *_: None), MOST_QUESTIONS):  # the engine tells of damaged ones
         if run.head.suspended:
@@ -59,7 +61,10 @@ def hold_back(store: Store, api: Api) -> int:
         if reported.sequence > position.sequence:
             head = replace(run.head, suspended=True, phase=RunPhase.SUSPENDED)
             changes.runs.append(RunChanged(run.key, head))
+            names[run.key] = run.name
     if changes:
         store.commit(changes)
+        for key, head in changes.runs:
+            runs.hold_back(key, names[key], head)
         logger.warning("this volume is older than what was reported of it: %d runs are held back", len(changes.runs))
     return len(changes.runs)

@@ -109,7 +109,8 @@ def status_is_ahead(world: World, workflow: WorkflowObject) -> Actions | None:
     store, run = workflow.reported.store, world.run
     if run is None or store is None or world.adopt or world.rerun_wanted:
         return None
-    ahead = store.id == world.store.id and store.sequence > world.store.sequence
+    # Holding it back was a commit too, and what was reported may be one commit ahead.
+    ahead = run.held_back or (store.id == world.store.id and store.sequence > world.store.sequence)
     if ahead and workflow.reported.finished:
         # What has finished is history. Our record of it is older than that, and must not speak.
         return (*_stop(run), LookAgain(1.0)) if not run.head.phase.finished else (Forget(run.key),)

@@ -19,6 +19,7 @@ class RunIndex:
         self._lock = threading.Lock()
         self._by_workflow: dict[str, dict[str, KnownRun]] = {}  # workflow → UID → run
         self._phases: Counter[RunPhase] = Counter()
+        self._held_back: set[int] = set()  # keys
         for key, name, head in runs:
             self.record(key, name, head)
 
@@ -30,7 +31,15 @@ class RunIndex:
             if before is not None:
                 self._phases[before.head.phase] -= 1
             self._phases[head.phase] += 1
-            runs[name.run_id] = KnownRun(key=key, head=head)
+            if not head.suspended:
+                self._held_back.discard(key)
+            runs[name.run_id] = KnownRun(key=key, head=head, held_back=key in self._held_back)
+
+    def hold_back(self, key: int, name: RunName, head: RunHead) -> None:
+        """It was suspended because more has been reported of it than the store knows."""
+        with self._lock:
+            self._held_back.add(key)
+        self.record(key, name, head)
 
     def record_new(self, key: int, name: RunName, head: RunHead) -> None:
         """It is there; what is known of it already stays."""

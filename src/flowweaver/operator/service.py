@@ -188,7 +188,7 @@ class Operator:
             self._lease.start()
             stack.callback(self._lease.stop)
             if not self._settings.adopt:
-                hold_back_until(stopping, self._store, self._api)
+                hold_back_until(stopping, self._store, self._api, self._runs)
             self._store_watch.start()
             stack.callback(self._store_watch.stop)
             self._writer.start()

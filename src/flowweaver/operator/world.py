@@ -31,6 +31,7 @@ class KnownRun:
 
     key: int
     head: RunHead
+    held_back: bool = False  # suspended at the start: more was reported of it than the store knew
     damaged: str = ""  # why the rest of it can not be read from the store; empty: it can
 
 

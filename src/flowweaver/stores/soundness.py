@@ -42,7 +42,8 @@ def note_damage(path: Path, what: str) -> None:
 def is_suspect(path: Path) -> bool:
     """Whether it is to be looked at before it is opened."""
     try:
-        return _note(path).exists() or 0 < path.stat().st_size <= MOST_BYTES
+        size = path.stat().st_size
+        return size > 0 and (size <= MOST_BYTES or _note(path).exists())
     except OSError:
         return False  # there is none, or opening it says why not
 
