@@ -157,6 +157,10 @@ crds: $(DEV) ## Write the CRDs again from the models
 docs: $(DEV) ## Write again what the docs draw from the code
 	@$(BIN)/python docs/generate.py
 
+.PHONY: pictures
+pictures: $(DEV) ## Run a workflow, and write the pictures of the command line in docs/images again
+	@$(BIN)/python docs/pictures.py
+
 .PHONY: check
 check: $(DEV) ## Whether every generated file is what the code would write now
 	@$(BIN)/flowweaver crds --check

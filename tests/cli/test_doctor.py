@@ -106,9 +106,12 @@ def test_a_state_file_is_told_with_what_failed_and_without_what_it_holds(flowwea
     assert "integrity  it holds together" in lines
     assert "runs: 1 failed" in lines
     (told,) = [line for line in lines if line.startswith("  bad (shell)")]
-    assert told.startswith("  bad (shell), 1 attempts: TaskFailed: ")
-    assert "password=[left out]" in told
+    assert told == "  bad (shell), 1 attempts: TaskFailed: ExitCode: [left out]"
     assert SECRET not in result.stdout
+
+    more = flowweaver(*ALONE, "--state", "state.db", "--messages").stdout
+    assert "with exit code 7: login with password=[left out] refused" in more
+    assert SECRET not in more
 
 
 def test_a_file_that_is_damaged_is_what_to_look_at_first(flowweaver, manifest, folder):

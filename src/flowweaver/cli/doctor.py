@@ -10,6 +10,7 @@ import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,9 @@ def doctor(
     namespace: Namespace = "",
     context: Context = "",
     cluster: Annotated[bool, typer.Option(help="Ask the cluster that kubectl reaches.")] = True,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="With what failed tasks said: a secret may stand in it.")
+    ] = False,
     output: Annotated[
         str,
         typer.Option("-o", "--output", metavar="FILE", help="An archive, .tar.gz; - is the standard output."),
@@ -55,9 +59,9 @@ def doctor(
         raise UserError(f"--output {output}: it is an archive; call it {output}.tar.gz")
     from flowweaver.cli.cluster_kubectl import Kubectl
 
-    parts = _here(state, url)
+    parts = _here(state, url, messages=messages)
     if cluster:
-        parts += _cluster(Kubectl(context=context, namespace=namespace))
+        parts += _cluster(Kubectl(context=context, namespace=namespace), ["--messages"] if messages else [])
     report = _report(parts)
     if not output:
         print(report, end="")
@@ -76,14 +80,14 @@ def doctor(
     print(f"{output}: {len(content):,} bytes; read it before you send it on")
 
 
-def _here(state: Path | None, url: str) -> list[Part]:
+def _here(state: Path | None, url: str, *, messages: bool) -> list[Part]:
     from flowweaver.cli import doctor_here
     from flowweaver.cli.doctor_parts import gathered
 
     return [
         gathered("versions", doctor_here.versions),
         gathered("settings", lambda part: doctor_here.settings(part, os.environ)),
-        gathered("state file", lambda part: doctor_here.state(part, state)),
+        gathered("state file", lambda part: doctor_here.state(part, state, messages=messages)),
         gathered("health", lambda part: _health(part, url)),
         *([gathered("permissions", _own_rights)] if doctor_here.in_a_pod() else []),
     ]
@@ -136,7 +140,7 @@ def _own_rights(part: Part) -> None:
         part.wrong(f"it may not {right}")
 
 
-def _cluster(asked: Kubectl) -> list[Part]:
+def _cluster(asked: Kubectl, options: Sequence[str]) -> list[Part]:
     from flowweaver.cli import doctor_cluster
     from flowweaver.cli.doctor_parts import gathered
 
@@ -156,7 +160,7 @@ def _cluster(asked: Kubectl) -> list[Part]:
         own = replace(asked, namespace=pod["metadata"]["namespace"])
         name = f"{own.namespace}/{pod['metadata']['name']}"
         for title, look in (
-            ("pod", doctor_cluster.pod),
+            ("pod", partial(doctor_cluster.pod, options=options)),
             ("log of", doctor_cluster.logs),
             ("permissions of", doctor_cluster.permissions),
         ):

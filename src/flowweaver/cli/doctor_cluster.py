@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowweaver.cli.cluster_kubectl import Kubectl, KubectlFailed
@@ -48,8 +48,8 @@ def overview(part: Part, cluster: Kubectl) -> list[dict[str, Any]]:
     return pods
 
 
-def pod(part: Part, cluster: Kubectl, found: Mapping[str, Any]) -> None:
-    """One operator: its pod, its settings, and what the same command says inside of it."""
+def pod(part: Part, cluster: Kubectl, found: Mapping[str, Any], *, options: Sequence[str] = ()) -> None:
+    """One operator: its pod, its settings, and what the same command says inside of it with these options."""
     name = found["metadata"]["name"]
     container = _container(found) or {}
     statuses = found.get("status", {}).get("containerStatuses") or [{}]
@@ -73,11 +73,11 @@ def pod(part: Part, cluster: Kubectl, found: Mapping[str, Any]) -> None:
     for variable in container.get("env") or ():
         known = variable["name"] in known_variables() and "value" in variable
         part.say(f"{variable['name']}={variable['value'] if known else LEFT_OUT}")
-    _inside(part, cluster, name, container)
+    _inside(part, cluster, name, container, options)
 
 
-def _inside(part: Part, cluster: Kubectl, name: str, container: Mapping[str, Any]) -> None:
-    command = ["exec", name, "-c", str(container.get("name")), "--", "flowweaver", "doctor"]
+def _inside(part: Part, cluster: Kubectl, name: str, container: Mapping[str, Any], options: Sequence[str]) -> None:
+    command = ["exec", name, "-c", str(container.get("name")), "--", "flowweaver", "doctor", *options]
     try:
         said = cluster.text(*command, patience_seconds=EXEC_SECONDS)
     except KubectlFailed as error:

@@ -75,8 +75,10 @@ def known_variables() -> frozenset[str]:
     return frozenset(VARIABLES)
 
 
-def state(part: Part, path: Path | None) -> None:
-    """The file, whether it holds together, its runs, and what failed; results and parameters stay where they are."""
+def state(part: Part, path: Path | None, *, messages: bool) -> None:
+    """The file, whether it holds together, its runs, and what failed; results and parameters stay where they are, and
+    what failed tasks said too unless `messages`.
+    """
     if path is None:
         part.missing("no state file is named; --state FILE names one")
         return
@@ -101,7 +103,7 @@ def state(part: Part, path: Path | None) -> None:
         for problem in found.problems:
             part.wrong(problem)
         with looking_at(path) as look:
-            _runs(part, look)
+            _runs(part, look, messages=messages)
     except StoreError as error:
         part.wrong(str(error))
 
@@ -123,7 +125,7 @@ def _sizes(part: Part, path: Path) -> None:
         part.wrong(f"the disk is nearly full: {_bytes(usage.free)} are left")
 
 
-def _runs(part: Part, look: Look) -> None:
+def _runs(part: Part, look: Look, *, messages: bool) -> None:
     heads = list(look.list_runs())
     phases: dict[str, int] = {}
     for _, _, head in heads:
@@ -135,7 +137,8 @@ def _runs(part: Part, look: Look) -> None:
         stored = look.read_run(key)
         for task, found in zip(stored.plan.tasks, stored.tasks, strict=True):
             if found.phase is TaskPhase.FAILED:
-                words = ": ".join(word for word in (found.reason, found.error_type, plain(found.message)) if word)
+                said = plain(found.message) if messages or not found.message else LEFT_OUT
+                words = ": ".join(word for word in (found.reason, found.error_type, said) if word)
                 part.say(f"  {task.name} ({task.kind}), {found.attempts} attempts: {words}")
     took: list[tuple[float, str]] = []
     for key, name, _ in heads[-NEWEST_RUNS:]:

@@ -165,7 +165,7 @@ def _table(rows: Sequence[tuple[str, TaskState]], now: float, columns: int) -> T
 
 def _summary(board: Board, name: str, passed: float, columns: int) -> Text:
     line = Text.assemble((name, "bold"), f"  {board.finished:,} of {board.total:,}  ")
-    width = min(20, columns // 5)
+    width = min(16, columns // 6)
     done = width * board.finished // board.total if board.total else width
     colour = "red" if board.counts[TaskPhase.FAILED] else "green"
     line.append("━" * done, colour).append("━" * (width - done), "bright_black").append(f"  {duration(0.0, passed)}  ")
