@@ -125,3 +125,29 @@ def test_a_backup_that_was_taken_under_load_is_restored_and_repeats_nothing_that
         f"{len(there)} of {total} tasks in the backup, {len(acknowledged)} reported before the volume was wiped, "
         f"{len(names)} workflows held back; adopted, {sum((after - before).values())} ran, none of the backup's again"
     )
+
+
+def runs_in(path: Path) -> list[str]:
+    with looking_at(path) as look:
+        return sorted(name.workflow.partition("/")[2] for _, name, _ in look.list_runs())
+
+
+@pytest.mark.slow
+def test_the_store_forgets_a_run_whose_workflow_is_gone_also_where_nobody_saw_it_go(
+    operator: Callable[..., Operator], kubectl: Kubectl
+) -> None:
+    running = operator()
+    names = ["kept", "seen", "unseen"]
+    kubectl.apply(*(workflow(name, {"name": "a", "value": 1}) for name in names))
+    for name in names:
+        finish(kubectl, name)
+    assert runs_in(running.state) == names
+
+    kubectl("delete", "fw", "seen")
+    await_true("it is forgotten", lambda: runs_in(running.state) == ["kept", "unseen"])
+    running.kill()
+    kubectl("delete", "fw", "unseen")
+    assert runs_in(running.state) == ["kept", "unseen"]
+    running.start()
+    await_true("the other one is too", lambda: runs_in(running.state) == ["kept"])
+    assert check(running.state).problems == ()
