@@ -152,6 +152,30 @@ def test_what_runs_again_is_told_in_the_same_trace_beside_the_first_time(tmp_pat
     assert runs[0].ended_at <= runs[1].started_at
 
 
+def test_a_rerun_that_a_restart_interrupts_begins_where_its_attempts_did(tmp_path):
+    state, gate = tmp_path / "state.db", tmp_path / "gate"
+    script = f"test -e {gate} || exit 1; rm {gate}; test -e {gate}.2 || sleep 60"
+    with collecting() as collector:
+        with traced(state, collector.endpoint) as assembly:
+            key = submit(assembly, "etl", {"name": "gated", "shell": {"script": script}})
+            assembly.engine.wait(key, 30)
+            gate.touch()
+            assembly.engine.request(RerunRequested(key, "again"))
+            await_true("it runs again", lambda: not gate.exists())
+            assembly.engine.drain()
+            assembly.engine.stop()
+        gate.touch()
+        gate.with_name("gate.2").touch()
+        with traced(state, collector.endpoint) as assembly:
+            assembly.engine.wait(key, 30)
+        first, second = sorted(collector.named("shop/etl"), key=lambda span: span.ended_at)
+        attempts = sorted(collector.named("gated"), key=lambda span: span.started_at)
+
+    assert [span.attributes["flowweaver.outcome"] for span in attempts] == ["failed", "interrupted", "completed"]
+    assert [span.parent for span in attempts] == [first.number, second.number, second.number]
+    assert first.ended_at <= second.started_at <= attempts[2].started_at
+
+
 def test_a_run_goes_on_from_the_span_that_an_annotation_names():
     with collecting() as collector:
         with traced(None, collector.endpoint) as assembly:

@@ -87,6 +87,9 @@ class Tracer:
             return
         if started_at is None:
             started_at = run.tasks[attempt.task].started_at or closed.ended_at
+        if run.head.rerun_token:
+            # The life that saw the rerun begin knows when; another one goes by the first attempt that it tells of.
+            self._again[run.key] = min(started_at, self._again.get(run.key, started_at))
         place = self._place(run)
         attributes = {
             **_of_run(run),
