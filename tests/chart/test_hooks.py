@@ -88,6 +88,8 @@ def test_an_operator_that_does_not_end_does_not_hold_up_the_uninstallation(
     assert (ended.returncode, ended.stdout) == (0, "1 Workflow let go\n")
     assert "the operator may still be at work: its pod has not ended within 1 s" in ended.stderr
     assert finalizers(kubectl, "mine") == []
+    by_hand = run_hook([part for part in command if part != "--go-on"], "--wait-seconds=0")
+    assert by_hand.returncode == 1, "a person is told by the exit status too"
 
 
 def test_an_uninstallation_goes_on_where_there_is_nothing_to_stop_and_nothing_to_let_go(
