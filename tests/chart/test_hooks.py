@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.chart.hooks import hook_objects, pod_of_hook, prepare_hook, run_hook
-from tests.cluster.control_plane import Access
+from tests.cluster import assets
+from tests.cluster.control_plane import Access, ControlPlane
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.operators import Operator, inherited, render_chart
+from tests.cluster.operators import CHART, Operator, inherited, render_chart
 from tests.cluster.processes import await_true
 from tests.cluster.workflows import await_phase, workflow
 
@@ -97,6 +98,34 @@ def test_an_uninstallation_goes_on_where_there_is_nothing_to_stop_and_nothing_to
 ) -> None:
     ended = run_hook(prepare_hook(control_plane, namespace, tmp_path, "pre-delete"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0 Workflows let go\n", "")
+
+
+@pytest.mark.slow
+def test_definitions_that_go_with_the_release_are_not_held_up_by_what_was_under_way(
+    own_control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    access, kubectl = own_control_plane.access, own_control_plane.access.kubectl.within("default")
+    install = [
+        "install",
+        "operator",
+        CHART,
+        "--set",
+        "crds.keep=false",
+        "--set",
+        "fullnameOverride=operator-flowweaver",
+    ]
+    helm(access, *install)
+    await_true("the kind is there", lambda: kubectl.run("get", "fw").returncode == 0)
+    kubectl.apply(held("mine"))
+    assert run_hook(prepare_hook(access, "default", tmp_path, "pre-delete")).stdout == "1 Workflow let go\n"
+    helm(access, "uninstall", "operator", "--no-hooks", "--wait", "--timeout", "60s")
+    assert "NotFound" in kubectl.run("get", "crd", "workflows.flowweaver.io").stderr
+
+
+def helm(access: Access, *arguments: str | Path) -> None:
+    command = [assets.find("helm"), *arguments, "--kubeconfig", access.kubeconfig, "--namespace", "default"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.slow
