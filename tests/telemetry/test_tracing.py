@@ -26,6 +26,7 @@ from flowweaver.operator.traces import Tracing
 from flowweaver.policy import Policy
 from flowweaver.ports import RunName
 from flowweaver.telemetry import span_sending
+from flowweaver.telemetry.metrics import Metrics
 from flowweaver.telemetry.span_sending import SpanSender
 from flowweaver.telemetry.tracing import Span, read_traceparent, trace_of
 from tests.cluster.processes import await_true, free_port
@@ -298,7 +299,8 @@ def spans(number: int) -> list[Span]:
 def test_spans_for_which_there_is_no_room_are_dropped_and_counted(monkeypatch):
     monkeypatch.setattr(span_sending, "MOST_WAITING", 10)
     with collecting() as collector:
-        sender = SpanSender(collector.endpoint, about={})
+        metrics = Metrics()
+        sender = SpanSender(collector.endpoint, about={}, counted=metrics.spans)
         for span in spans(15):
             sender.put(span)
         assert sender.dropped == 5
@@ -306,6 +308,8 @@ def test_spans_for_which_there_is_no_room_are_dropped_and_counted(monkeypatch):
         sender.stop(10)
 
     assert len(collector.spans) == sender.sent == 10
+    assert b'flowweaver_spans_total{result="sent"} 10.0' in metrics.exposition()
+    assert b'flowweaver_spans_total{result="dropped"} 5.0' in metrics.exposition()
 
 
 def test_trouble_is_told_once_without_the_password_in_the_address_and_so_is_its_end(monkeypatch, caplog):

@@ -89,7 +89,7 @@ class Operator:
         self._engine_started = False
         self._accepting = False
         self._clock = SystemClock()
-        self._tracing = Tracing(settings, self._store)
+        self._tracing = Tracing(settings, self._store, metrics)
         credentials = configuration()
         self._api = Api(credentials, meter=metrics)
         self._cache = ObjectCache()

@@ -12,14 +12,18 @@ from flowweaver.errors import UserError
 from flowweaver.operator.settings import Settings
 from flowweaver.ports import Meter, Store
 from flowweaver.stores import SQLiteStore
+from flowweaver.telemetry.metrics import Metrics
 from flowweaver.telemetry.tracing import Tracer
 
 
 class Tracing:
     """The spans of a store's runs. Nothing is sent before `start`."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        """Raises `UserError` where spans are to be sent and OpenTelemetry is not installed."""
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics | None = None) -> None:
+        """`metrics` count what is sent.
+
+        Raises `UserError` where spans are to be sent and OpenTelemetry is not installed.
+        """
         self._endpoint = "" if _is_switched_off(os.environ) else settings.tracing_endpoint
         if not self._endpoint:
             return
@@ -36,7 +40,7 @@ class Tracing:
         if settings.own_namespace:
             about["k8s.namespace.name"] = settings.own_namespace
         running = store.read_running() if isinstance(store, SQLiteStore) else {}
-        self._sender = SpanSender(self._endpoint, about=about)
+        self._sender = SpanSender(self._endpoint, about=about, counted=metrics.spans if metrics else None)
         self._tracer = Tracer(self._sender.put, store=store.position().id, running=running)
 
     def beside(self, meter: Meter) -> Meter:

@@ -49,6 +49,12 @@ STATUSES = (
         "failed, dropped: some are missing; nothing else depends on them.",
         result=("posted", "dropped", "failed"),
     ),
+    counter(
+        "flowweaver_spans_total",
+        "Spans of runs and attempts, where tracing is on.",
+        "dropped: the collector does not take them, or not as fast as they come; nothing else depends on them.",
+        result=("sent", "dropped"),
+    ),
 )
 
 WATCH = (

@@ -139,6 +139,10 @@ class Metrics:
         """An Event was "posted", "dropped" or "failed"."""
         self._at("flowweaver_events_posted_total", result).inc()
 
+    def spans(self, result: str, number: int) -> None:
+        """So many spans were "sent" to the collector, or "dropped"."""
+        self._at("flowweaver_spans_total", result).inc(number)
+
     def watch_restarted(self, reason: str) -> None:
         """A watch failed."""
         self._at("flowweaver_watch_restarts_total", reason).inc()

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -40,10 +40,18 @@ logger = logging.getLogger(__name__)
 class SpanSender:
     """A bounded queue and the thread that empties it. `put` is safe from any thread and returns at once."""
 
-    def __init__(self, endpoint: str, *, about: Mapping[str, str], exporter: SpanExporter | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        about: Mapping[str, str],
+        exporter: SpanExporter | None = None,
+        counted: Callable[[str, int], None] | None = None,
+    ) -> None:
         """`endpoint` is the collector's, without a path of its own: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT wins over it.
 
         `about` is what is said of this process; OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME win over it.
+        `counted` is told of how many were "sent" or "dropped", on any thread.
         """
         address = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{endpoint.rstrip('/')}/v1/traces"
         parts = urlsplit(address)
@@ -54,6 +62,7 @@ class SpanSender:
         self._waiting: deque[Span] = deque()
         self._stopping = threading.Event()
         self._failing = False
+        self._counted = counted
         self._thread = threading.Thread(target=self._run, name="flowweaver-spans", daemon=True)
         self.sent = 0
         self.dropped = 0
@@ -67,7 +76,7 @@ class SpanSender:
         if len(self._waiting) < MOST_WAITING:
             self._waiting.append(span)
         else:
-            self.dropped += 1
+            self._count("dropped", 1)
 
     def stop(self, timeout_seconds: float = LAST_SECONDS) -> None:
         """Send what waits, at most so long. Idempotent."""
@@ -97,10 +106,7 @@ class SpanSender:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end this thread
             logger.debug("spans could not be sent: %s", type(error).__name__)
             taken = False
-        if taken:
-            self.sent += len(spans)
-        else:
-            self.dropped += len(spans)
+        self._count("sent" if taken else "dropped", len(spans))
         if taken is self._failing and not self._stopping.is_set():
             self._failing = not taken
             if taken:
@@ -108,6 +114,14 @@ class SpanSender:
             else:
                 logger.warning("the collector at %s does not take spans; they are lost until it does", self._where)
         return taken
+
+    def _count(self, result: str, number: int) -> None:
+        if result == "sent":
+            self.sent += number
+        else:
+            self.dropped += number
+        if self._counted is not None:
+            self._counted(result, number)
 
     def _translated(self, span: Span) -> ReadableSpan | None:
         """As the exporter wants it; None where it is not to be sampled."""
