@@ -184,15 +184,17 @@ def disk(monkeypatch):
     return let
 
 
-def test_a_tenth_of_the_store_s_own_disk_stays_free(timer, disk, tmp_path, store):
+def test_a_tenth_of_the_store_s_own_disk_stays_free(timer, disk, tmp_path, clock, caplog):
     one = timer()
     one.take()
+    clock.advance(HOUR)
     size = next((tmp_path / "backups").iterdir()).stat().st_size
-    disk(backups.SAME_DISK_SPARE_BYTES + 2 * size - 1, tmp_path / "backups")
+    disk(backups.SAME_DISK_SPARE_BYTES + size + 1000, tmp_path / "backups")
 
     one.take()
 
     assert one.told.results == ["written", "failed"]
+    assert "64 MiB that are kept free" in caplog.text
     assert len(names(tmp_path / "backups")) == 1
 
 

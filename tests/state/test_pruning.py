@@ -123,7 +123,7 @@ def test_nothing_is_forgotten_of_a_store_that_somebody_has(filled, path, holder)
     with pytest.raises(StoreLocked):
         prune(path, Rule(older_than=0.0), clock=ManualClock())
     if path.suffix == ".db":
-        with pytest.raises(StoreLocked):
+        with pytest.raises(StoreLocked, match=f"held by pid {process.pid}"):
             vacuum(path, now=NOW)
 
     assert check(path).runs == 6

@@ -50,7 +50,7 @@ def restore(backup: Path, path: Path, *, now: float) -> Restored:
         with temporary_file(path, ".restoring", _mode_of(path, backup)) as new:
             before = _settled(path)
             _copy(backup, new, path)
-            kept = _replace(new, path, now)
+            kept = _replace(new, path, now, is_json=found.kind is Kind.JSON)
     finally:
         lock.release()
     return Restored(origin=origin, position=found.position, before=before, kept=kept)
@@ -70,10 +70,15 @@ def _mode_of(path: Path, backup: Path) -> int:
 
 def _settled(path: Path) -> StorePosition | None:
     """Where the old store is, after bringing its log into it as far as it can be read: one file is moved at once."""
-    if not path.exists():
-        return None
-    with suppress(StoreError), looking_at(path) as look:  # closing it brings the log of a SQLite file into it
-        return look.position()
+    with suppress(StoreError):
+        if path.exists() and kind_of(path) is Kind.JSON:
+            with looking_at(path) as look:
+                return look.position()
+        if path.exists():
+            from flowweaver.stores.sqlite_backups import looked_at, position_of, told
+
+            with looked_at(path) as connection, told(path, path):
+                return StorePosition(*position_of(connection, path))
     return None
 
 
@@ -82,7 +87,7 @@ def _copy(backup: Path, new: Path, path: Path) -> None:
     if kind_of(backup) is Kind.JSON:
         from flowweaver.stores.json_backups import contents_at, number_of, write_contents
 
-        # An old journal that a crash leaves behind has an older number: it is in this snapshot, so to speak.
+        # An old journal that a crash leaves behind has an older number then, and is taken for one that is in it.
         write_contents(contents_at(backup), new, number=number_of(path) + 1)
         return
     from flowweaver.stores.sqlite_backups import alone_with, require_whole, told, write_anew
@@ -94,7 +99,7 @@ def _copy(backup: Path, new: Path, path: Path) -> None:
         require_whole(copied, new)
 
 
-def _replace(new: Path, path: Path, now: float) -> Path | None:
+def _replace(new: Path, path: Path, now: float, *, is_json: bool) -> Path | None:
     kept = _free_name(path, now) if path.exists() else None
     try:
         sync(new)
@@ -103,10 +108,13 @@ def _replace(new: Path, path: Path, now: float) -> Path | None:
                 with suppress(FileNotFoundError):
                     _keep(Path(f"{path}{suffix}"), Path(f"{kept}{suffix}"))
             sync_folder(path.parent)
-        # A log without its file is nothing; one beside another file would be taken for that one's.
-        for suffix in LOGS:
+        if is_json:  # its number tells the old journal from one that goes on from it
+            new.replace(path)
+            sync_folder(path.parent)
+        for suffix in LOGS:  # SQLite would take an old log for the new file's
             Path(f"{path}{suffix}").unlink(missing_ok=True)
-        new.replace(path)
+        if not is_json:
+            new.replace(path)
         sync_folder(path.parent)
     except OSError as exc:
         raise StoreUnavailable(f"{path} can not be replaced: {exc.strerror}; look at the disk") from exc

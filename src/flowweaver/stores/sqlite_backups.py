@@ -105,8 +105,10 @@ def looked_at(path: Path) -> Iterator[apsw.Connection]:
         with told(path, path):
             require_ours(connection, path)
         yield connection
-    finally:
-        _close(connection)
+    except BaseException:
+        discard(connection)  # what is damaged stays as it is, and its log with it
+        raise
+    _close(connection)
 
 
 def _open_to_look(path: Path) -> apsw.Connection:
