@@ -1,4 +1,4 @@
-"""Makes the pictures of the command line in docs/images, each from a real run: `make pictures`.
+"""Makes the pictures of the command line in docs/images, or in another folder, each from a real run: `make pictures`.
 
 A workflow that looks after a shop at night is run twice by the command's own session. One time it is held while a few
 tasks run, one waits for its next attempt and one has failed, and the table that a terminal would show is recorded. The
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from flowweaver.core.plan import RunPlan
 from flowweaver.manifest import Accepted, load_documents, validate
 from flowweaver.policy import Policy
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else Path(__file__).resolve().parent / "images"
 WIDTH, LINES = 112, 24
 LETTER = 12.2  # the width of a letter in rich's drawing
 BLANK = "&#160;"

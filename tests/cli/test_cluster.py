@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -267,12 +266,12 @@ def test_a_cluster_without_the_resource_is_told_with_the_way_to_install_it(floww
     assert "flowweaver crds | kubectl apply --server-side -f -" in result.stderr
 
 
+@pytest.mark.control_plane  # kubectl comes with it
 def test_a_server_that_is_not_there_is_told_in_one_line(flowweaver, folder):
-    kubectl = shutil.which("kubectl") or str(assets.find("kubectl"))
     config = folder / "kubeconfig"
     write_kubeconfig(config, url="http://127.0.0.1:1", authority="", token="")
 
-    result = flowweaver("get", KUBECONFIG=str(config), PATH=str(Path(kubectl).parent))
+    result = flowweaver("get", KUBECONFIG=str(config), PATH=str(assets.find("kubectl").parent))
 
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1

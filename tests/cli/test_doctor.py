@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import apsw
 import pytest
 
 from flowweaver.operator.rights import needed
@@ -125,6 +126,17 @@ def test_a_file_that_is_damaged_is_what_to_look_at_first(flowweaver, manifest, f
 
     assert result.returncode == 0
     assert any(line.startswith("state file: ") for line in parts_of(result.stdout)["what to look at first"])
+
+
+def test_a_file_that_contradicts_itself_is_what_to_look_at_first(flowweaver, manifest, folder):
+    assert flowweaver("run", manifest("- name: good\n  value: 1\n"), "--state", "state.db").returncode == 0
+    connection = apsw.Connection(str(folder / "state.db"))
+    connection.execute("DELETE FROM results")
+    connection.close()
+
+    first = parts_of(flowweaver(*ALONE, "--state", "state.db").stdout)["what to look at first"]
+
+    assert any(line.endswith('task "good" is completed without a result') for line in first)
 
 
 def test_a_file_that_is_none_of_ours_is_told(flowweaver, folder):

@@ -274,6 +274,16 @@ def test_no_line_is_wider_than_the_terminal_whatever_the_tasks_say():
         assert max(map(len, drawn(board, columns=columns))) <= columns
 
 
+def test_a_long_reason_takes_no_room_from_what_stands_before_it():
+    board = Board(plan_of(1))
+    board.update("task-0", TaskState(phase=TaskPhase.FAILED, attempts=1, reason="TaskFailed", message="no " * 300))
+
+    for columns in (60, 80, 200):
+        header, row, _ = drawn(board, columns=columns)
+        assert header.split() == ["TASK", "PHASE", "ATTEMPT", "DURATION", "REASON"]
+        assert row.split()[:3] == ["task-0", "Failed", "1"]
+
+
 def test_a_task_that_a_rerun_takes_up_again_is_shown_once():
     board = Board(plan_of(1))
     for phase in (TaskPhase.FAILED, TaskPhase.PENDING, TaskPhase.RUNNING, TaskPhase.FAILED):
