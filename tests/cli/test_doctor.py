@@ -238,6 +238,8 @@ def pod(account: str, **more: object) -> dict[str, object]:
     env = [
         {"name": "FLOWWEAVER_NAMESPACE", "value": more.pop("watched", "")},
         {"name": "FLOWWEAVER_INSTANCE", "value": "default"},
+        {"name": "FLOWWEAVER_FUNCTIONS", "value": ""},
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "SMTP_PASSWORD", "value": SECRET},
     ]
     return {
@@ -266,10 +268,10 @@ def test_an_operator_of_a_cluster_is_told_with_its_rights_though_its_pod_does_no
     assert "the definition of Workflows: v1alpha1 served, stored: ['v1alpha1']" in parts["cluster"]
     told = parts[f"pod {name}"]
     assert f"FLOWWEAVER_NAMESPACE={namespace}" in told
-    assert "SMTP_PASSWORD=[left out]" in told
+    assert {"FLOWWEAVER_FUNCTIONS=", "POD_NAME=(told by Kubernetes)", "SMTP_PASSWORD=[left out]"} <= set(told)
     assert any(line.startswith("! the pod is not ready: ") for line in told)
     assert any(line.startswith("not looked at: inside of the pod: kubectl: ") for line in told)
-    assert parts[f"log of {name}"] == ["log.txt: 0 lines, 0 of them warnings and errors; the last of these:"]
+    assert parts[f"log of {name}"] == ["log.txt: 0 lines, 0 of them warnings and errors"]
     (rights,) = parts[f"permissions of {name}"]
     assert rights == f"system:serviceaccount:{namespace}:{account} has 10 of the 10 rights that it needs"
     assert SECRET not in result.stdout

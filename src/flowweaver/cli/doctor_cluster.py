@@ -71,8 +71,8 @@ def pod(part: Part, cluster: Kubectl, found: Mapping[str, Any], *, options: Sequ
             f"{status['restartCount']} restarts, the last one: {last.get('reason')}, exit code {last.get('exitCode')}"
         )
     for variable in container.get("env") or ():
-        known = variable["name"] in known_variables() and "value" in variable
-        part.say(f"{variable['name']}={variable['value'] if known else LEFT_OUT}")
+        value = variable.get("value", "") if variable["name"] in known_variables() else LEFT_OUT
+        part.say(f"{variable['name']}={'(told by Kubernetes)' if 'valueFrom' in variable else value}")
     _inside(part, cluster, name, container, options)
 
 
@@ -115,7 +115,8 @@ def logs(part: Part, cluster: Kubectl, found: Mapping[str, Any]) -> None:
         part.keep(f"pods/{name}/{file}", text)
         lines = text.splitlines()
         trouble = [line for line in lines if _TROUBLE.search(line)]
-        part.say(f"{file}: {len(lines)} lines, {len(trouble)} of them warnings and errors; the last of these:")
+        last = "; the last of these:" if trouble else ""
+        part.say(f"{file}: {len(lines)} lines, {len(trouble)} of them warnings and errors{last}")
         for line in trouble[-SHOWN_LINES:]:
             part.say(f"    {line}")
 

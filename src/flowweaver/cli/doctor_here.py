@@ -27,7 +27,18 @@ NEWEST_RUNS = 200
 
 MOST_FAILED, MOST_SLOW = 10, 10
 LITTLE_ROOM = 0.1  # of a disk
-TELLING = ("FLOWWEAVER_", "OTEL_", "KUBE", "PYTHON", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT", "TZ", "LANG")
+TELLING = (
+    "FLOWWEAVER_",
+    "OTEL_",
+    "KUBECONFIG",
+    "PYTHON",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT",
+    "TZ",
+    "LANG",
+)
 """Variables of which it is of use to know whether they are set."""
 
 
@@ -151,6 +162,8 @@ def _runs(part: Part, look: Look, *, messages: bool) -> None:
             for task, found in zip(stored.plan.tasks, stored.tasks, strict=True)
             if found.started_at is not None and found.finished_at is not None and not task.internal
         ]
+    if not took:
+        return
     part.say(f"slowest tasks of the newest {min(len(heads), NEWEST_RUNS)} runs:")
     for seconds, what in sorted(took, reverse=True)[:MOST_SLOW]:
         part.say(f"  {duration(0.0, seconds).rjust(10)}  {what}")
