@@ -75,24 +75,29 @@ def test_every_expression_of_the_dashboard_has_data_after_a_real_run(
         )
         with Prometheus(tmp_path / "prometheus", targets=[running.port]) as prometheus:
             await_true("it was scraped", lambda: prometheus.number("flowweaver_ready") == 1)
-            work(kubectl, port, rounds=3)
+            url = f"http://127.0.0.1:{port}/orders/"
+            work(kubectl, url, rounds=3)
             await_true("backups were written", lambda: prometheus.number("flowweaver_backups_total") >= 1)
             time.sleep(2.5)  # two more scrapes
-            without = [
-                f"{title}: {expression}"
-                for title, expression in dashboard_expressions("1m")
-                if math.isnan(prometheus.number(expression))
-            ]
-            assert without == []
+            assert without_data(prometheus) == []
             assert prometheus.number('flowweaver_workflows{phase="completed"}') >= 3
             assert prometheus.number('sum(increase(flowweaver_task_attempts_total{body="http"}[1m]))') > 0
-            draw(prometheus, running, kubectl, port)
+            draw(prometheus, running, kubectl, url)
 
 
-def work(kubectl: Kubectl, port: int, *, rounds: int, first: int = 0) -> None:
+def without_data(prometheus: Prometheus) -> list[str]:
+    """The expressions of the dashboard that give nothing, or no number."""
+    return [
+        f"{title}: {expression}"
+        for title, expression in dashboard_expressions("1m")
+        if math.isnan(prometheus.number(expression))
+    ]
+
+
+def work(kubectl: Kubectl, url: str, *, rounds: int, first: int = 0) -> None:
     """Workflows as people have them: some steps beside each other, one that calls a server, one that fails at times."""
     for number in range(first, first + rounds):
-        fetch = {"name": "fetch", "http": {"url": f"http://127.0.0.1:{port}/orders/{number}"}}
+        fetch = {"name": "fetch", "http": {"url": f"{url}{number}"}}
         parts = [
             {"name": f"part{part}", "dependsOn": ["fetch"], "shell": {"script": f"sleep 0.{part}"}} for part in range(8)
         ]
@@ -134,14 +139,14 @@ def answering() -> Iterator[int]:
         server.server_close()
 
 
-def draw(prometheus: Prometheus, running: Operator, kubectl: Kubectl, port: int) -> None:
+def draw(prometheus: Prometheus, running: Operator, kubectl: Kubectl, url: str) -> None:
     """Go on for minutes, with a death of the operator in the middle, and have hack/dashboard_picture.py draw it."""
     picture = os.environ.get("DASHBOARD_PICTURE")
     if not picture:
         return
     began, killed = time.monotonic(), False
     for number in range(100, 10_000):
-        work(kubectl, port, rounds=1, first=number)
+        work(kubectl, url, rounds=1, first=number)
         passed = time.monotonic() - began
         if passed > PICTURE_SECONDS:
             break

@@ -157,6 +157,16 @@ def test_a_rerun_ends_again_and_has_no_second_start():
         assert seen["flowweaver_workflow_start_latency_seconds_count"] == 1
 
 
+def test_a_rerun_of_what_has_completed_ends_nothing_again():
+    with Metered(well) as seen:
+        key = seen.finish(RunPlan(tasks=(task("t"),)))
+        before = seen["flowweaver_store_commit_duration_seconds_count"]
+        seen.engine.request(RerunRequested(key, "again"))
+        while seen["flowweaver_store_commit_duration_seconds_count"] == before:
+            time.sleep(0.01)
+        assert seen["flowweaver_workflows_finished_total", "completed"] == 1
+
+
 def test_what_a_dead_process_left_running_is_recovered_and_crashed(tmp_path):
     entered, stuck = threading.Event(), threading.Event()
 

@@ -59,6 +59,8 @@ def lag(metrics, writes):
 def test_a_status_lags_from_the_first_change_that_it_shows(world, clock, metrics, writer):
     world.gate.clear()
     writer.want(subject("a"), urgent=True)
+    while not world.limits:  # until it is composed
+        time.sleep(0.01)
     clock.now += 4.0
     assert writer.oldest_wait_seconds() == 4.0, "one that is under way has not arrived yet"
     world.gate.set()

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the operator in its pod, and the chart's own PrometheusRule says when it is gone."""
+"""A real Prometheus scrapes the operator in its pod: the dashboard has data, and the chart's alerts see it gone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ import yaml
 
 from tests.cluster import processes
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.workflows import finish, workflow
 from tests.monitoring.prometheus import Prometheus, an_hour_in_a_minute
+from tests.monitoring.test_dashboard import without_data, work
 from tests.node.conftest import CHART, Release, program
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
 
-def test_the_alerts_of_the_chart_watch_the_pod(
+def test_the_dashboard_and_the_alerts_of_the_chart_show_the_pod(
     new_release: Callable[[str], Release], workflows: Kubectl, tmp_path: Path
 ) -> None:
     release = new_release("scraped")
-    values: dict[str, Any] = {"fullnameOverride": "scraped", "workers": 2}
+    service = f"scraped.{release.namespace}.svc"
+    values: dict[str, Any] = {
+        "fullnameOverride": "scraped",
+        "workers": 4,
+        "unsafeBodies": ["shell", "python.source"],
+        "httpAllow": [service],
+        "backup": {"enabled": True, "every": "20s"},
+    }
     release.install(values)
     release.await_ready()
     with (
@@ -41,11 +48,9 @@ def test_the_alerts_of_the_chart_watch_the_pod(
         ) as prometheus,
     ):
         processes.await_true("it was scraped", lambda: prometheus.number("flowweaver_ready") == 1)
-        workflows.apply(workflow("hello", {"name": "t", "value": 1}))
-        assert finish(workflows, "hello")["phase"] == "Completed"
-        completed = 'flowweaver_workflows_finished_total{outcome="completed"}'
-        processes.await_true("it was counted", lambda: prometheus.number(completed) == 1)
-        assert prometheus.alerts() == {}
+        processes.await_true("nothing fires", lambda: prometheus.alerts() == {})
+        work(workflows, f"http://{service}:8080/healthz?n=", rounds=3)
+        processes.await_true("each panel has data", lambda: without_data(prometheus) == [], seconds=30)
 
         release.kubectl("scale", "statefulset", release.name, "--replicas=0")
         prometheus.await_alert("FlowWeaverGone", seconds=90)
