@@ -90,6 +90,40 @@ def test_a_disk_that_others_have_filled_still_takes_what_needs_no_new_room(volum
     assert store.read_results(key, [0]) == {0: b"1499"}
 
 
+def test_a_log_that_was_not_brought_in_before_the_disk_was_full_is_then(volume, open_store):
+    store = open_store(volume.folder / "s.db")
+    key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+    store.commit(one_commit(key, 0))
+    store.checkpoint()  # the main file has all its pages
+    for number in range(1, 60):
+        store.commit(one_commit(key, number))
+    volume.fill()
+    refused, number = 0, 60
+    while number < 600:
+        try:
+            store.commit(one_commit(key, number))
+            number += 1
+        except StoreUnavailable:
+            refused += 1
+            assert refused < 5
+    assert store.read_run(key).head.priority == 599
+
+
+def test_room_that_a_commit_took_in_vain_serves_the_file(volume, open_store):
+    store = open_store(volume.folder / "s.db")
+    key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+    store.commit(one_commit(key, 0))
+    store.checkpoint()
+    before = store.database_bytes()
+    volume.fill()
+    volume.free_some(256 << 10)
+    with pytest.raises(StoreUnavailable):
+        store.commit(Changes(results=[ResultRecorded(key, 0, b"1" * (600 << 10))]))
+    made = grow(store, 100_000)
+    assert store.database_bytes() >= before + (96 << 10)
+    assert known(store)[1:] == made
+
+
 def test_a_store_on_a_full_volume_says_so_and_can_be_opened_when_there_is_room(volume, open_store):
     store = open_store(volume.folder / "s.db")
     made = grow(store, 20)
