@@ -7,9 +7,12 @@ import threading
 import time
 from contextlib import closing
 
-from flowweaver.core.events import Completed, Failed, RerunRequested, SettingsRequested
-from flowweaver.core.phases import Reason
+from flowweaver.core.apply import open_run
+from flowweaver.core.changes import AttemptStarted, Changes, RunChanged, TaskChanged
+from flowweaver.core.events import AttemptId, Completed, Failed, RerunRequested
+from flowweaver.core.phases import Reason, RunPhase, TaskPhase
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
+from flowweaver.core.state import RunHead, TaskState
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.operator.metering import RunMeter
@@ -17,6 +20,7 @@ from flowweaver.ports import RunName
 from flowweaver.stores import MemoryStore, SQLiteStore
 from flowweaver.telemetry.metrics import Metrics
 from tests.monitoring.test_metrics import shown
+from tests.operator.test_queue import Clock
 
 WAIT = 60.0
 
@@ -93,7 +97,7 @@ def test_a_timeout_is_an_outcome_and_a_reason_to_retry():
             stuck.wait(WAIT)
         return Completed()
 
-    plan = RunPlan(tasks=(task("t", timeout_seconds=0.2, retry=RetryPolicy(limit=1, delay_seconds=0.01)),))
+    plan = RunPlan(tasks=(task("t", timeout_seconds=1.0, retry=RetryPolicy(limit=1, delay_seconds=0.01)),))
     with Metered(run) as seen:
         key = seen.engine.submit(RunName("w"), plan)
         while not seen["flowweaver_task_attempts_total", "value", "timed_out"]:
@@ -114,15 +118,56 @@ def test_an_expression_that_fails_is_counted_also_where_it_is_an_output():
         assert seen["flowweaver_task_attempts_total", "other", "failed"] == 0, "it is no attempt of the user's"
 
 
-def test_a_task_waits_from_when_its_dependencies_have_ended():
-    def run(attempt):
-        time.sleep(0.3 if attempt.task.name == "slow" else 0.0)
-        return Completed()
+class Told:
+    """A run of "first" and then "next", whose turns a test tells by hand, at times that it chooses."""
 
-    with Metered(run) as seen:
-        seen.finish(RunPlan(tasks=(task("slow"), task("next", "slow"))))
-        assert seen["flowweaver_task_queue_wait_seconds_count"] == 2
-        assert seen["flowweaver_task_queue_wait_seconds_sum"] < 0.25, "the time of the dependency is no waiting"
+    def __init__(self, **head):
+        self.metrics, self.clock = Metrics(), Clock()
+        self.clock.now = 1000.0
+        self.meter = RunMeter(self.metrics, self.clock)
+        plan = RunPlan(tasks=(task("first"), task("next", "first")))
+        self.run = open_run(key=1, name=("w", "", 1), plan=plan, head=RunHead(created_at=1000.0, **head))
+
+    def turn(self, **what):
+        self.meter(Changes(**what), {1: self.run}, 0.001)
+
+    def __getitem__(self, name):
+        return shown(self.metrics)[name,]
+
+
+FIRST_ENDED = TaskState(phase=TaskPhase.COMPLETED, attempts=1, started_at=1001.0, finished_at=1600.0)
+NEXT_STARTED = AttemptStarted(AttemptId(1, 1, 1), 1602.0)
+
+
+def test_a_task_waits_from_when_its_dependencies_have_ended():
+    told = Told()
+    told.run.tasks[0] = FIRST_ENDED
+    told.turn(started=[NEXT_STARTED])
+    assert told["flowweaver_task_queue_wait_seconds_sum"] == 2.0
+
+
+def test_a_dependency_may_have_ended_in_the_very_turn():
+    told = Told()
+    told.turn(tasks=[TaskChanged(1, 0, FIRST_ENDED)], started=[NEXT_STARTED])
+    assert told["flowweaver_task_queue_wait_seconds_sum"] == 2.0
+
+
+def test_only_a_first_attempt_has_waited_for_its_turn():
+    told = Told()
+    told.turn(started=[AttemptStarted(AttemptId(1, 0, 2), 1602.0)])
+    assert told["flowweaver_task_queue_wait_seconds_count"] == 0
+
+
+def test_the_time_that_a_run_was_suspended_is_no_waiting():
+    told = Told(suspended=True, phase=RunPhase.SUSPENDED)
+    told.clock.now = 5000.0
+    resumed = RunHead(created_at=1000.0, phase=RunPhase.PENDING)
+    told.turn(runs=[RunChanged(1, resumed)])
+    told.run.head = resumed
+    started = RunHead(created_at=1000.0, phase=RunPhase.RUNNING, started_at=5003.0)
+    told.turn(runs=[RunChanged(1, started)], started=[AttemptStarted(AttemptId(1, 0, 1), 5003.0)])
+    assert told["flowweaver_task_queue_wait_seconds_sum"] == 3.0
+    assert told["flowweaver_workflow_start_latency_seconds_sum"] == 3.0
 
 
 def test_a_task_that_finds_no_worker_waits():
@@ -133,16 +178,6 @@ def test_a_task_that_finds_no_worker_waits():
     with Metered(run, workers=1) as seen:
         seen.finish(RunPlan(tasks=(task("a"), task("b"), task("c"))))
         assert seen["flowweaver_task_queue_wait_seconds_sum"] > 0.5, "0.2 for the second, 0.4 for the third"
-
-
-def test_the_time_that_a_run_was_suspended_is_no_waiting():
-    with Metered(well) as seen:
-        key = seen.engine.submit(RunName("w"), RunPlan(tasks=(task("t"),), suspended=True))
-        time.sleep(0.5)
-        seen.engine.request(SettingsRequested(key, suspended=False))
-        seen.engine.wait(key, WAIT)
-        assert seen["flowweaver_task_queue_wait_seconds_sum"] < 0.4
-        assert seen["flowweaver_workflow_start_latency_seconds_sum"] < 0.4
 
 
 def test_a_rerun_ends_again_and_has_no_second_start():
