@@ -184,7 +184,7 @@ def test_with_yes_it_is_forgotten_and_the_rest_goes_on(state, folder):
     )
 
     assert status == 0
-    assert out.startswith("1 runs are forgotten\n")
+    assert out.startswith("1 run forgotten\n")
     assert state("check", "--state", "state.db")[0] == 0
     assert [run["workflow"] for run in json.loads(state("list", "--state", "state.db", "-o", "json")[1])] == [
         "orders",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowweaver.cli import state_runs
-from flowweaver.cli.state_runs import State
+from flowweaver.cli.state_runs import State, counted
 from flowweaver.errors import FlowWeaverError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def check(*, state: State) -> None:
     if found.problems:
         raise _Unsound(f"{state} does not hold together: restore a backup of it (flowweaver state restore)")
     position = found.position
-    print(f"{state} holds together: {found.kind}, layout {found.layout}, {found.runs} runs")
+    print(f"{state} holds together: {found.kind}, layout {found.layout}, {counted(found.runs)}")
     print(f"store {position.id}, epoch {position.epoch}, commit {position.sequence}")
     if found.origin is not None:
         print(f"a backup: {_told(found.origin)}")

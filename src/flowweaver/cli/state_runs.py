@@ -106,9 +106,9 @@ def prune(
         with looking_at(state) as look:
             runs = pruning.chosen(look.list_runs(), rule, now=time.time())
         _print_table([told_run(run.key, run.name, run.head) for run in runs])
-        print(f"{len(runs)} runs would be forgotten; --yes does it" + (", and vacuums the file" if vacuum else ""))
+        print(f"{counted(len(runs))} would be forgotten; --yes does it" + (", and vacuums the file" if vacuum else ""))
         return
-    print(f"{len(pruning.prune(state, rule, clock=SystemClock()))} runs are forgotten")
+    print(f"{counted(len(pruning.prune(state, rule, clock=SystemClock())))} forgotten")
     if vacuum:
         before, after = pruning.vacuum(state, now=time.time())
         print(f"{state} had {before:,} bytes, and has {after:,}")
@@ -141,6 +141,11 @@ def export(
             print(separator + json.dumps(run, ensure_ascii=False), end="")
             separator = ",\n"
         print("[]" if separator == "[\n" else "\n]")
+
+
+def counted(runs: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
 def _whole_runs(look: Look, wanted: Wanted, *, results: bool) -> Iterator[dict[str, Any]]:
