@@ -119,6 +119,7 @@ def _many(engine, count):
             return
 
 
+@pytest.mark.slow
 def test_an_engine_whose_disk_is_full_does_not_wait_for_what_can_not_be_recorded(volume, engine_on):
     with engine_on(volume.folder / "s.db") as assembly:
         engine = assembly.engine.start()

@@ -121,6 +121,7 @@ def test_an_administrator_may_let_all_go_on_from_their_status_and_a_user_may_beg
     assert finish(kubectl, "restart")["phase"] == "Completed"
     ran = bodies.ran()
     assert (ran.count("a"), ran.count("x")) == (1, 2)
+    assert 'flowweaver_recovered_tasks_total{action="adopted"} 3.0' in running.get("/metrics").text
 
 
 def test_no_task_that_was_reported_as_completed_runs_again_whatever_was_under_way(
