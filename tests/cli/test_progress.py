@@ -157,16 +157,34 @@ def test_killed_it_leaves_nothing_switched(terminal, manifest):
 
 
 def test_a_second_call_shows_what_an_earlier_one_has_completed(terminal, flowweaver, manifest, folder):
-    file = manifest("- name: good\n  value: 1\n- name: bad\n  shell: {script: 'until test -e go; do exit 1; done'}\n")
-    flowweaver("run", file, "--state", "state.db")
-    held = file.replace("probe", "again")
-    (folder / held).write_text((folder / file).read_text())
+    script = "test -e again || exit 1; until test -e go; do sleep 0.05; done"
+    file = manifest(f"- name: good\n  value: 1\n- name: bad\n  shell: {{script: '{script}'}}\n")
+    assert flowweaver("run", file, "--state", "state.db").returncode == 1
+    (folder / "again").touch()
+
+    seen = terminal("run", file, "--state", "state.db")
+    seen.await_text("bad   Running")
+
+    assert any(line.split()[:3] == ["good", "Completed", "1"] for line in seen.screen.shown)
+    assert summaries(seen)[0].startswith("probe  1 of 2")
     (folder / "go").touch()
-
-    seen = terminal("run", held, "--state", "state.db")
-
     assert seen.end() == 0
     assert "1 of 2 tasks are kept" in seen.screen.text
+
+
+def test_what_a_shell_wrote_while_it_was_stopped_stays(terminal, manifest, folder):
+    seen = terminal("run", manifest(HELD))
+    seen.await_text("held   Running")
+    seen.process.send_signal(signal.SIGSTOP)
+    os.write(seen.slave, b"\r\n[1]+  Stopped\r\n$ fg\r\n")
+    seen.await_text("$ fg")
+    seen.process.send_signal(signal.SIGCONT)
+
+    seen.await_("it is drawn again, below", lambda: len(summaries(seen)) == 2)
+    assert "$ fg" in seen.screen.shown
+    (folder / "go").touch()
+    assert seen.end() == 0
+    assert "[1]+  Stopped" in seen.screen.lines
 
 
 def test_with_no_color_nothing_is_coloured(terminal, manifest):
