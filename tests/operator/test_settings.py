@@ -18,6 +18,10 @@ def test_the_defaults_allow_data_only():
     assert (settings.instance, settings.workers, settings.http_address()) == ("default", 16, ("", 8080))
 
 
+def test_a_level_may_be_written_in_capitals():
+    assert Settings.from_environment({"FLOWWEAVER_LOG_LEVEL": "WARNING"}).log_level == "WARNING"
+
+
 def test_every_setting_can_be_given_by_the_environment():
     settings = Settings.from_environment(
         {

@@ -49,7 +49,7 @@ class Settings:
             raise UserError(f"--workers is {self.workers}: it must be 1 or more")
         if self.log_format not in {"text", "json"}:
             raise UserError(f'--log-format is "{self.log_format}": it must be "text" or "json"')
-        if self.log_level not in LEVELS:
+        if self.log_level.lower() not in LEVELS:
             raise UserError(f'--log-level is "{self.log_level}": it must be one of {", ".join(LEVELS)}')
         if self.tracing_endpoint and not re.match(r"https?://[^/]", self.tracing_endpoint):
             # Not shown as it is: a password may stand in it.

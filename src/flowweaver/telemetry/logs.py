@@ -71,7 +71,7 @@ def set_up(
     root.handlers[:] = [_Dropping(lines)]
     root.setLevel(level.upper())
     # kopf's own trouble is told by whoever supervises it; each of its retries is a traceback.
-    logging.getLogger("kopf").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
+    logging.getLogger("kopf").setLevel(logging.WARNING if level.lower() == "debug" else logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that the other side closed
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # These tell of addresses with their queries, and of headers: a token may stand in either.
