@@ -97,14 +97,22 @@ def of_the_engine(name: str) -> bool:
     )
 
 
-def test_two_builds_give_the_same_files(files, sources, request):
-    """One may be what the engine has kept; the other begins with nothing."""
-    tags = [f"flowweaver-operator:again-{os.getpid()}-{number}" for number in range(2)]
+@pytest.fixture(scope="module")
+def labelled(sources) -> Iterator[str]:
+    """An image that only differs by its labels from what the engine has kept of the one under test."""
+    tag = f"flowweaver-operator:labelled-{os.getpid()}"
+    build(tag, sources, "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123abc")
+    yield tag
+    docker("rmi", "--force", tag, check=False)
+
+
+def test_two_builds_give_the_same_files(files, sources, labelled, request):
+    """The other one begins with nothing."""
+    afresh = f"flowweaver-operator:afresh-{os.getpid()}"
     left: list[str] = []
-    request.addfinalizer(lambda: docker("rmi", "--force", *tags, *reversed(left), check=False))
-    build(tags[0], sources)
-    left += build(tags[1], sources, "--no-cache")
-    first, second = map(files, tags)
+    request.addfinalizer(lambda: docker("rmi", "--force", afresh, *reversed(left), check=False))
+    left += build(afresh, sources, "--no-cache")
+    first, second = files(labelled), files(afresh)
 
     assert len(first) > 3000
     assert {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)} == set()
@@ -113,13 +121,8 @@ def test_two_builds_give_the_same_files(files, sources, request):
     assert any(name.endswith(".pyc") for name in ours)
 
 
-def test_its_labels_say_which_one_it_is(sources, request):
-    """Built again from what the engine has kept: only the labels are new."""
-    tag = f"flowweaver-operator:labelled-{os.getpid()}"
-    labels = ["--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123abc"]
-    request.addfinalizer(lambda: docker("rmi", "--force", tag, check=False))
-    build(tag, sources, *labels)
-    found = json.loads(docker("image", "inspect", tag, "--format", "{{json .Config.Labels}}").stdout)
+def test_its_labels_say_which_one_it_is(labelled):
+    found = json.loads(docker("image", "inspect", labelled, "--format", "{{json .Config.Labels}}").stdout)
 
     prefix = "org.opencontainers.image."
     assert found[f"{prefix}version"] == "1.2.3"
