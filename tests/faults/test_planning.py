@@ -35,6 +35,11 @@ def test_a_damaged_run_is_held_and_reported_once():
     assert plan(world(held(reported=reported(stalled="StateLost")), run=spoiled)) == ()
 
 
+def test_a_damaged_run_that_has_finished_is_history():
+    done = replace(run(RunPhase.COMPLETED), damaged="its plan can not be read")
+    assert ReportLoss not in kinds(plan(world(held(reported=reported("Completed")), run=done)))
+
+
 def test_a_damaged_run_makes_way_when_it_is_asked_for_again_or_deleted_or_its_workflow_is_gone():
     spoiled = replace(run(), damaged="no plan")
     asked = held(reported=reported(stalled="StateLost"), wishes=Wishes(rerun="again"))

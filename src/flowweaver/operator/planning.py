@@ -27,16 +27,24 @@ from flowweaver.operator.actions import (
     Post,
     Release,
     ReportHistory,
-    ReportLoss,
     ReportRefusal,
     ReportRun,
     Submit,
     Validate,
     Withdraw,
 )
+from flowweaver.operator.adopting import (
+    Actions,
+    run_is_damaged,
+    state_is_lost,
+    status_is_ahead,
+    stop,
+    unseen_edit,
+    would_repeat_what_must_not_be,
+)
 from flowweaver.operator.conditions import PHASES, Standing
 from flowweaver.operator.live_stores import owner_of
-from flowweaver.operator.losses import damaged, lost, older, rebuilt, strict
+from flowweaver.operator.losses import rebuilt
 from flowweaver.operator.names import ACCEPTED, CLAIMED_ELSEWHERE, STATE_LOST, STATE_REBUILT
 from flowweaver.operator.objects import Reported, WorkflowObject
 from flowweaver.operator.remains import Recovery
@@ -44,7 +52,6 @@ from flowweaver.operator.status import refusal
 from flowweaver.operator.world import KnownRun, Owner, World
 from flowweaver.ports import Given
 
-Actions = tuple[Action, ...]
 Check = Callable[[World, WorkflowObject], Actions | None]
 """Gives what to do, or None where it does not apply."""
 
@@ -73,7 +80,7 @@ def another_engine_has_it(world: World, workflow: WorkflowObject) -> Actions | N
         return None
     note = f"left alone: the store {owner_of(workflow)} has accepted this Workflow and is at work"
     posts: Actions = () if workflow.reported.finished else (Post(EventType.WARNING, CLAIMED_ELSEWHERE, note),)
-    return (*_stop(world.run), *posts)
+    return (*stop(world.run), *posts)
 
 
 def another_engine_may_have_it(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -83,47 +90,13 @@ def another_engine_may_have_it(world: World, workflow: WorkflowObject) -> Action
     return (LookAgain(world.owner_grace_left),)
 
 
-def run_is_damaged(world: World, workflow: WorkflowObject) -> Actions | None:
-    """What the store has of it can not be read: it is held, and others go on."""
-    run = world.run
-    if run is None or not run.damaged:
-        return None
-    if workflow.deleting:
-        return (Forget(run.key), *((Release(),) if workflow.held else ()))
-    if world.rerun_wanted or world.adopt:
-        return (Forget(run.key), LookAgain(0.0))  # what the status says is all that is known, as of a lost volume
-    return _report_loss(workflow, damaged(run.damaged))
-
-
 def is_being_deleted(world: World, workflow: WorkflowObject) -> Actions | None:
     """Deleting cancels, then lets go."""
     if not workflow.deleting:
         return None
     if world.run is not None and not world.run.head.phase.finished:
-        return (*_stop(world.run), *_report_if_stale(world, workflow, world.run))
+        return (*stop(world.run), *_report_if_stale(world, workflow, world.run))
     return (Release(),) if workflow.held else ()
-
-
-def status_is_ahead(world: World, workflow: WorkflowObject) -> Actions | None:
-    """The volume is older than what this Workflow reports of it: a backup was restored."""
-    store, run = workflow.reported.store, world.run
-    if run is None or store is None or world.adopt or world.rerun_wanted:
-        return None
-    # Holding it back was a commit too, and what was reported may be one commit ahead.
-    ahead = run.held_back or (store.id == world.store.id and store.sequence > world.store.sequence)
-    if ahead and workflow.reported.finished:
-        # What has finished is history. Our record of it is older than that, and must not speak.
-        return (*_stop(run), LookAgain(1.0)) if not run.head.phase.finished else (Forget(run.key),)
-    suspend = Ask(SettingsRequested(run.key, suspended=True))
-    if ahead and not run.head.phase.finished:
-        return (*(() if run.head.suspended else (suspend,)), *_report_loss(workflow, older(workflow)))
-    return _report_loss(workflow, older(workflow)) if is_held_back(world, workflow, run) else None
-
-
-def is_held_back(world: World, workflow: WorkflowObject, run: KnownRun) -> bool:
-    """Whether the run was suspended by `status_is_ahead`, in this life or in an earlier one."""
-    lost = workflow.reported.stalled == STATE_LOST and not (world.adopt or world.rerun_wanted)
-    return lost and run.head.suspended and not workflow.wishes.suspend and not run.head.phase.finished
 
 
 def was_withdrawn(world: World, workflow: WorkflowObject) -> Actions | None:
@@ -139,7 +112,7 @@ def was_withdrawn(world: World, workflow: WorkflowObject) -> Actions | None:
 def was_edited_before_it_began(world: World, workflow: WorkflowObject) -> Actions | None:
     """What is pinned in the store is not what the user wants any more, and nothing of it has run."""
     run = world.run
-    if run is None or run.head.phase.finished or run.head.started_at is not None or not _unseen_edit(workflow):
+    if run is None or run.head.phase.finished or run.head.started_at is not None or not unseen_edit(workflow):
         return None
     if workflow.reported.observed_generation < 0:  # its first status has not been seen yet
         return None
@@ -185,34 +158,16 @@ def is_history(world: World, workflow: WorkflowObject) -> Actions | None:
         if reported.phase != "Completed":
             return None
         answers = (AnswerRerun(world.rerun_wanted), ReportHistory())
-    elif _unseen_edit(workflow):
+    elif unseen_edit(workflow):
         answers = (ReportHistory(),)
     releases: Actions = (Release(),) if workflow.held else ()
     return (*answers, *releases, *_time_to_live(world, workflow))
 
 
-def state_is_lost(world: World, workflow: WorkflowObject) -> Actions | None:
-    """It has begun somewhere, and our store knows nothing of it: starting it could repeat what has been done.
-
-    Whoever lets it go on is told before what that comes to.
-    """
-    reported = workflow.reported
-    never_reported = reported.observed_generation < 0
-    begun = reported.started or (world.owner is Owner.DEAD and never_reported)
-    if not begun or reported.finished or world.adopt or world.rerun_wanted:
-        return None
-    releases: Actions = (Release(),) if workflow.held else ()
-    if _is_reported_as_lost(workflow):
-        return releases
-    if world.verdict is None and reported.started:
-        return (Validate(),)
-    return (*_report_loss(workflow, lost(workflow, world.store.id, world.remains)), *releases)
-
-
 def was_refused_as_it_stands(world: World, workflow: WorkflowObject) -> Actions | None:
     """Nobody has edited it since it was refused."""
     reported = workflow.reported
-    if reported.accepted is not False or _unseen_edit(workflow):
+    if reported.accepted is not False or unseen_edit(workflow):
         return None
     releases: Actions = (Release(),) if workflow.held else ()
     return (*releases, *_time_to_live(world, workflow))
@@ -234,16 +189,6 @@ def can_not_run(world: World, workflow: WorkflowObject) -> Actions | None:
     answers: Actions = (AnswerRerun(world.rerun_wanted),) if world.rerun_wanted else ()
     post = Post(EventType.WARNING, verdict.problems[0].reason, note)
     return (*answers, ReportRefusal(verdict.problems), post, *releases)
-
-
-def would_repeat_what_must_not_be(world: World, workflow: WorkflowObject) -> Actions | None:
-    """Its state is lost, it was let go on, and what has completed would have to run again: its user forbids that."""
-    remains = world.remains
-    if remains is None or workflow.recover != Recovery.STRICT or not remains.repeats:
-        return None
-    releases: Actions = (Release(),) if workflow.held else ()
-    answers: Actions = (AnswerRerun(world.rerun_wanted),) if world.rerun_wanted else ()
-    return (*answers, *_report_loss(workflow, strict(remains)), *releases)
 
 
 def is_new(world: World, workflow: WorkflowObject) -> Actions:
@@ -291,13 +236,7 @@ CHAIN: tuple[Check, ...] = (
 
 def _end_stray(run: KnownRun) -> Actions:
     """Its object is gone."""
-    return (Forget(run.key),) if run.head.phase.finished or run.damaged else _stop(run)
-
-
-def _stop(run: KnownRun | None) -> Actions:
-    if run is None or run.head.phase.finished or run.head.shutdown is Shutdown.TERMINATE:
-        return ()
-    return (Ask(ShutdownRequested(run.key, Shutdown.TERMINATE)),)
+    return (Forget(run.key),) if run.head.phase.finished or run.damaged else stop(run)
 
 
 def _wishes(world: World, workflow: WorkflowObject, run: KnownRun) -> Actions:
@@ -351,23 +290,9 @@ def _is_position_of_this_life(world: World, reported: Reported, run: KnownRun) -
     return run.head.phase.finished or store.epoch >= world.store.epoch
 
 
-def _report_loss(workflow: WorkflowObject, message: str) -> Actions:
-    if _is_reported_as_lost(workflow):
-        return ()
-    return (ReportLoss(message), Post(EventType.WARNING, STATE_LOST, message))
-
-
-def _is_reported_as_lost(workflow: WorkflowObject) -> bool:
-    return workflow.reported.stalled == STATE_LOST and not _unseen_edit(workflow)
-
-
 def _time_to_live(world: World, workflow: WorkflowObject) -> Actions:
     ttl, finished_at = workflow.wishes.ttl_seconds, workflow.reported.finished_at
     if ttl is None or finished_at is None or workflow.deleting:
         return ()
     left = finished_at + ttl - world.now
     return (Delete(),) if left <= 0 else (LookAgain(left),)
-
-
-def _unseen_edit(workflow: WorkflowObject) -> bool:
-    return workflow.reported.observed_generation != workflow.generation
