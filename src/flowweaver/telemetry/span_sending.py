@@ -61,6 +61,7 @@ class SpanSender:
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler  # as OTEL_TRACES_SAMPLER says
         self._waiting: deque[Span] = deque()
         self._stopping = threading.Event()
+        self._stopped = False
         self._failing = False
         self._counted = counted
         self._thread = threading.Thread(target=self._run, name="flowweaver-spans", daemon=True)
@@ -83,8 +84,9 @@ class SpanSender:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
-        if self._thread.is_alive():
-            self._exporter.shutdown()
+        if not self._stopped:
+            self._stopped = True
+            self._exporter.shutdown()  # ends what the thread may still be waiting for
 
     def _run(self) -> None:
         while True:
@@ -93,9 +95,8 @@ class SpanSender:
                 batch = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
                 if not self._send([found for span in batch if (found := self._translated(span)) is not None]):
                     break
-            if stopping:
+            if stopping or self._stopped:
                 break
-        self._exporter.shutdown()
 
     def _send(self, spans: list[ReadableSpan]) -> bool:
         """Gives whether the collector took them."""
