@@ -16,7 +16,8 @@ from tests.node.conftest import Release, helm, program
 pytestmark = pytest.mark.node
 
 FINALIZER = "flowweaver.io/engine"
-INSTANCE = {"instance": "leaving", "graceSeconds": 5}
+# Volumes that one pod alone may have are few where they are not made on demand; nothing here is about them.
+INSTANCE = {"instance": "leaving", "graceSeconds": 5, "persistence": {"accessMode": "ReadWriteOnce"}}
 
 
 def under_way() -> dict[str, Any]:

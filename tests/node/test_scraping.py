@@ -33,6 +33,7 @@ def test_the_dashboard_and_the_alerts_of_the_chart_show_the_pod(
         "unsafeBodies": ["shell", "python.source"],
         "httpAllow": [service],
         "backup": {"enabled": True, "every": "20s"},
+        "persistence": {"accessMode": "ReadWriteOnce"},  # the other kind is few where volumes are not made on demand
     }
     release.install(values)
     release.await_ready()
