@@ -152,7 +152,10 @@ def test_what_a_status_says_can_not_steer_the_terminal_and_is_cut(flowweaver, ku
 
 
 @pytest.mark.control_plane
-@pytest.mark.parametrize(("phase", "status"), [("Completed", 0), ("Failed", 1), ("Cancelled", 3)])
+@pytest.mark.parametrize(
+    ("phase", "status"),
+    [("Failed", 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in (("Completed", 0), ("Cancelled", 3)))],
+)
 def test_a_watch_ends_with_the_workflow_and_tells_how_it_ended(start, kubectl, user, patch, phase, status):
     kubectl.apply(workflow("slow", GOOD))
     watching = start("status", "slow", "--watch", **user)
@@ -199,6 +202,7 @@ def test_a_watch_of_all_goes_on_until_ctrl_c(start, kubectl, user, patch):
 
 
 @pytest.mark.control_plane
+@pytest.mark.slow
 def test_a_workflow_that_is_deleted_ends_its_watch(start, kubectl, user):
     kubectl.apply(workflow("gone", GOOD))
     watching = start("status", "gone", "--watch", **user)
@@ -212,6 +216,7 @@ def test_a_workflow_that_is_deleted_ends_its_watch(start, kubectl, user):
 
 
 @pytest.mark.control_plane
+@pytest.mark.slow
 def test_no_kubectl_outlives_a_watch(start, kubectl, user):
     kubectl.apply(workflow("one", GOOD))
     watching = start("get", "--watch", **user)
@@ -257,6 +262,7 @@ def test_who_may_not_look_is_told_so(flowweaver, control_plane, kubectl, user, f
 
 
 @pytest.mark.control_plane
+@pytest.mark.slow
 def test_a_cluster_without_the_resource_is_told_with_the_way_to_install_it(flowweaver, own_control_plane, user):
     environment = {**user, "KUBECONFIG": str(own_control_plane.access.kubeconfig)}
 

@@ -254,6 +254,7 @@ def pod(account: str, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.control_plane
+@pytest.mark.slow
 def test_an_operator_of_a_cluster_is_told_with_its_rights_though_its_pod_does_not_run(
     flowweaver, operator, kubectl, administrator, namespace
 ):
@@ -294,6 +295,7 @@ def test_an_operator_of_a_cluster_is_told_with_its_rights_though_its_pod_does_no
 
 
 @pytest.mark.control_plane
+@pytest.mark.slow
 def test_beside_a_running_operator_it_tells_of_its_health_state_and_rights(flowweaver, operator, kubectl, namespace):
     started = operator(unsafeBodies=["shell"])
     kubectl.apply(workflow("bad", {"name": "bad", "shell": {"script": f"echo token={SECRET} >&2; exit 1"}}))

@@ -103,7 +103,10 @@ def test_what_bodies_print_stands_above_the_table_line_by_line(terminal, manifes
     assert summaries(seen) == []
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(50, 24), (140, 24), (100, 8)])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [(50, 24), pytest.param(140, 24, marks=pytest.mark.slow), pytest.param(100, 8, marks=pytest.mark.slow)],
+)
 def test_after_the_window_was_resized_one_table_of_the_new_size_is_there(terminal, manifest, folder, columns, rows):
     seen = terminal("run", manifest(NOISY.replace("by print", "by print " * 9)), columns=100, rows=24)
     seen.await_text("by a child")
@@ -121,7 +124,7 @@ def test_after_the_window_was_resized_one_table_of_the_new_size_is_there(termina
     assert "by a child" in seen.screen.lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_leaves_the_terminal_as_it_was_and_no_table_on_it(terminal, manifest, number, folder):
     seen = terminal("run", manifest(HELD), "--state", "state.db")
     seen.await_text("held   Running")
