@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import apsw
 import pytest
 
+from flowweaver.cli import doctor_archive
 from flowweaver.operator.rights import needed
 from tests.cluster import assets
 from tests.cluster.control_plane import write_kubeconfig
@@ -219,6 +220,29 @@ def test_an_archive_has_an_archives_name(flowweaver):
 
     assert result.returncode == 2
     assert "call it report.txt.tar.gz" in result.stderr
+
+
+def test_an_archive_comes_back_as_it_was():
+    files = {"report.txt": b"a report", "health/metrics.txt": b"metrics"}
+
+    assert doctor_archive.unpacked(doctor_archive.packed(files)) == {
+        "report.txt": "a report",
+        "health/metrics.txt": "metrics",
+    }
+
+
+@pytest.mark.parametrize("name", ["../up.txt", "/root.txt", "a/../b.txt", "a b", ""])
+def test_a_pod_can_not_give_a_file_a_name_that_leads_elsewhere(name):
+    with pytest.raises(ValueError, match="which no report does"):
+        doctor_archive.unpacked(doctor_archive.packed({name: b"x"}))
+
+
+def test_what_is_no_archive_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="it is no archive"):
+        doctor_archive.unpacked(b"Usage: flowweaver [OPTIONS] COMMAND [ARGS]...")
+    monkeypatch.setattr(doctor_archive, "LARGEST", 10)
+    with pytest.raises(ValueError, match="which no report does"):
+        doctor_archive.unpacked(doctor_archive.packed({"a.txt": b"x" * 6, "b.txt": b"x" * 6}))
 
 
 # ------------------------------------------------------------------------------------------------------- in a cluster

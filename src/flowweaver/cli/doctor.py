@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
-import tarfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -178,15 +175,9 @@ def _report(parts: Sequence[Part]) -> str:
 
 
 def _archive(report: str, parts: Sequence[Part]) -> bytes:
-    """A folder with the report and what belongs to it, packed."""
+    from flowweaver.cli.doctor_archive import packed
+
     files = {"report.txt": report.encode()}
     for part in parts:
         files.update(part.files)
-    now = int(time.time())
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"flowweaver-doctor/{name}")
-            entry.size, entry.mtime, entry.mode = len(content), now, 0o600
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+    return packed(files)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowweaver.cli.cluster_kubectl import Kubectl, KubectlFailed
+from flowweaver.cli.doctor_archive import unpacked
 from flowweaver.cli.doctor_here import known_variables
 from flowweaver.cli.doctor_metrics import look_at
 from flowweaver.cli.doctor_parts import Part
@@ -77,17 +78,19 @@ def pod(part: Part, cluster: Kubectl, found: Mapping[str, Any], *, options: Sequ
 
 
 def _inside(part: Part, cluster: Kubectl, name: str, container: Mapping[str, Any], options: Sequence[str]) -> None:
-    command = ["exec", name, "-c", str(container.get("name")), "--", "flowweaver", "doctor", *options]
+    command = ["exec", name, "-c", str(container.get("name")), "--", "flowweaver", "doctor"]
     try:
-        said = cluster.text(*command, patience_seconds=EXEC_SECONDS)
-    except KubectlFailed as error:
+        content = cluster.content(*command, "--no-cluster", "--output", "-", *options, patience_seconds=EXEC_SECONDS)
+        files = unpacked(content)
+    except (KubectlFailed, ValueError) as error:
         part.missing(f"inside of the pod: {error}")
         part.say("health and metrics, through the API server:")
         look_at(part, lambda path: _through_the_api(cluster, name, container, path), files=f"pods/{name}")
         return
-    part.keep(f"pods/{name}/doctor.txt", said)
+    for file, text in files.items():
+        part.keep(f"pods/{name}/{file}", text)
     part.say("the same command inside of the pod says:")
-    for line in said.splitlines():
+    for line in files.get("report.txt", "").splitlines():
         part.say(f"    {line}")
         if line.startswith("! "):
             part.problems.append(f"{part.title}: {line.removeprefix('! ')}")
