@@ -5,7 +5,6 @@ An hour passes in a minute: every duration in the rules is a sixtieth of the shi
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -108,23 +107,21 @@ def test_an_api_server_that_is_silent_slow_and_away(
             with proxy.away():
                 prometheus.await_alert("FlowWeaverNotReady", seconds=60)
             assert finish(kubectl, "not-seen")["phase"] == "Completed"
-            await_true("all is well again", lambda: prometheus.alerts() == {}, seconds=90)
+            await_true("it is ready again", lambda: "FlowWeaverNotReady" not in prometheus.alerts(), seconds=90)
 
 
 def test_a_volume_that_is_slow_and_then_full(
     operator: Callable[..., Operator], kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    backups = tmp_path / "backups"
-    with small_volume(tmp_path / "volume", "24m") as volume:
+    with small_volume(tmp_path / "volume", "24m") as volume, small_volume(tmp_path / "backups", "64m") as backups:
         running = operator(
             state=volume.folder / "state.db",
             unsafeBodies=["shell"],
-            env={"FLOWWEAVER_BACKUP_FOLDER": str(backups), "FLOWWEAVER_BACKUP_EVERY": "3s"},
+            env={"FLOWWEAVER_BACKUP_FOLDER": str(backups.folder), "FLOWWEAVER_BACKUP_EVERY": "3s"},
         )
         with watched(tmp_path, running) as prometheus:
             await_true("backups are written", lambda: prometheus.number("flowweaver_backups_total") >= 2)
-            shutil.rmtree(backups)
-            backups.write_text("no folder any more")
+            backups.fill()
 
             pause = {"shell": {"script": "sleep 0.1"}}
             steps = [{"name": f"t{n}", "dependsOn": [f"t{n - 1}"] if n else [], **pause} for n in range(300)]
