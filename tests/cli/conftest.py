@@ -70,22 +70,33 @@ def start(folder: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
-    """Start the command on a terminal of its own."""
+def on_a_terminal(folder: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start any program on a terminal of its own."""
     started: list[Terminal] = []
 
     def begin(
-        *arguments: str, columns: int = 100, rows: int = 24, streams: dict[str, int] | None = None, **environment: str
+        command: list[str], columns: int = 100, rows: int = 24, streams: dict[str, int] | None = None, **more: str
     ) -> Terminal:
         inherited = _environment({})
         inherited.pop("COLUMNS")
-        command = [sys.executable, "-m", "flowweaver", *arguments]
-        started.append(Terminal(command, folder, {**inherited, **environment}, columns, rows, **(streams or {})))
+        started.append(Terminal(command, folder, {**inherited, **more}, columns, rows, **(streams or {})))
         return started[-1]
 
     yield begin
     for each in started:
         each.close()
+
+
+@pytest.fixture
+def terminal(on_a_terminal: Callable[..., Terminal]) -> Callable[..., Terminal]:
+    """Start the command on a terminal of its own."""
+    return lambda *arguments, **more: on_a_terminal([sys.executable, "-m", "flowweaver", *arguments], **more)
+
+
+@pytest.fixture
+def shell(on_a_terminal: Callable[..., Terminal]) -> Callable[[str], Terminal]:
+    """Have a shell with job control run a line on a terminal of its own."""
+    return lambda line: on_a_terminal(["bash", "-m", "-c", line])
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -205,6 +206,14 @@ def test_with_no_color_nothing_is_coloured(terminal, manifest):
 def test_lines_are_printed_on_a_terminal_too(terminal, manifest, folder, arguments, environment):
     (folder / "go").touch()
     seen = terminal("run", manifest(HELD), *arguments, **environment)
+
+    assert seen.end() == 0
+    assert re.search(r"^\d\d:\d\d:\d\d  first  Completed  in ", seen.screen.text, re.MULTILINE)
+
+
+def test_in_the_background_of_a_shell_it_prints_lines(shell, manifest, folder):
+    (folder / "go").touch()
+    seen = shell(f"{sys.executable} -m flowweaver run {manifest(HELD)} & wait $!")
 
     assert seen.end() == 0
     assert re.search(r"^\d\d:\d\d:\d\d  first  Completed  in ", seen.screen.text, re.MULTILINE)

@@ -54,13 +54,21 @@ def following(mode: ProgressMode, stream: TextIO, plan: RunPlan) -> Iterator[Pro
     """
     if mode is ProgressMode.LIVE and not is_terminal(stream):
         raise UserError("--progress live draws on a terminal, and there is none here: use --progress auto or plain")
-    if mode is ProgressMode.LIVE or (mode is ProgressMode.AUTO and is_terminal(stream)):
+    if mode is ProgressMode.LIVE or (mode is ProgressMode.AUTO and is_terminal(stream) and _is_in_front(stream)):
         with _live(stream, plan) as live:
             yield live
     elif mode is ProgressMode.QUIET:
         yield Silence()
     else:
         yield Lines(Console(file=stream, highlight=False), plan)
+
+
+def _is_in_front(stream: TextIO) -> bool:
+    """Whether this is what the user looks at: started with & it would draw over what the shell writes."""
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except OSError:  # not the terminal of this session: nobody else is in front there
+        return True
 
 
 @contextmanager
