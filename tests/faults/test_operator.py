@@ -288,11 +288,28 @@ def test_a_state_file_that_is_deleted_while_it_is_in_use_counts_as_a_lost_volume
     for found in running.state.parent.glob(f"{running.state.name}*"):
         found.unlink()
     await_unready(running)
-    assert "state.db is not there any more" in said(running, "/readyz")[1]
+    assert "bring it back within seconds" in said(running, "/readyz")[1]
     assert running.wait() == 1
     running.kill()
     running.start()
     await_true("it is reported", lambda: condition(status_of(kubectl, "chain"), "Stalled") == ("True", "StateLost"))
+
+
+def test_an_idle_operator_whose_log_is_deleted_opens_its_file_again_and_has_lost_nothing(
+    operator: Callable[..., Operator], kubectl: Kubectl
+) -> None:
+    running = operator()
+    kubectl.apply(workflow("before", HELLO))
+    assert finish(kubectl, "before")["phase"] == "Completed"
+    Path(f"{running.state}-wal").unlink()
+    await_true("it has opened its file again", lambda: "the store can be used again" in running.output())
+    await_back(running)
+    kubectl.apply(workflow("after", HELLO))
+    assert finish(kubectl, "after")["phase"] == "Completed"
+    running.kill()
+    with sqlite3.connect(running.state) as connection:
+        assert connection.execute("SELECT count(*) FROM runs WHERE phase = 'completed'").fetchall() == [(2,)]
+    connection.close()
 
 
 def test_a_damaged_run_is_held_with_the_reason_and_the_others_go_on(

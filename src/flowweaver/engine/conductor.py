@@ -93,6 +93,10 @@ class Conductor:
         """Have `failed` called with what is wrong ("full", "readonly", "io") at each try that fails."""
         self._durable.failed = failed
 
+    def ask_store(self, call: Callable[[], None]) -> None:
+        """Call until the store answers."""
+        self._durable.ask(call)
+
     @property
     def commits(self) -> int:
         """How many there have been."""

@@ -210,6 +210,16 @@ class Engine:
         """Ask for something; returns at once. Requests keep their order; one that makes no sense is dropped."""
         self._inbox.put(event)
 
+    def ask_store(self, call: Callable[[], None]) -> Future[None]:
+        """Have the engine's thread ask the store, and open the file anew where it can not answer, as for any commit;
+        returns at once. Meanwhile nothing else is done. What `call` raises beside `StoreUnavailable` is the answer's.
+        """
+        answer: Future[None] = Future()
+        self._inbox.put(Call(lambda: self._conductor.ask_store(call), answer))
+        if self._over:
+            self._refuse_what_waits()
+        return answer
+
     def give_up(self, why: FlowWeaverError) -> None:
         """End by itself, because of what somebody else has found: nothing more is written. Returns at once."""
         self._broken = why

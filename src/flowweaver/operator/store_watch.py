@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from flowweaver.engine import Engine
 from flowweaver.errors import StoreCorrupt, StoreUnavailable
@@ -34,6 +35,8 @@ class StoreWatch:
         self._engine = engine
         self._failed = failed
         self._check_at = time.monotonic() + CHECK_SECONDS
+        self._asked: Future[None] = Future()  # the last question to the engine
+        self._asked.set_result(None)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flowweaver-store-watch", daemon=True)
 
@@ -50,6 +53,7 @@ class StoreWatch:
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             try:
+                self._take_answer()
                 self._store.look()
                 self._check()
             except StoreUnavailable as error:
@@ -57,15 +61,25 @@ class StoreWatch:
                     logger.error("no Workflow is accepted until the store can be written: %s", error)  # noqa: TRY400 - the sentence says it all
                     self._failed(error.kind)
                 self.trouble = str(error)
+                if error.kind == "io" and self._asked.done():  # an engine that has nothing to write would never know
+                    self._asked = self._engine.ask_store(self._store.require_presence)
             except StoreCorrupt as error:
-                self.trouble = str(error)
-                note_damage(self._store.path, str(error))
-                self._engine.give_up(error)
+                self._give_up(error)
                 return
             except Exception:
                 logger.exception("the state file could not be looked at: please report this")
             else:
                 self.trouble = ""
+
+    def _take_answer(self) -> None:
+        """Raise `StoreCorrupt` where the engine has found the file to be lost."""
+        if self._asked.done() and isinstance(error := self._asked.exception(), StoreCorrupt):
+            raise error
+
+    def _give_up(self, error: StoreCorrupt) -> None:
+        self.trouble = str(error)
+        note_damage(self._store.path, str(error))
+        self._engine.give_up(error)
 
     def _check(self) -> None:
         began = time.monotonic()

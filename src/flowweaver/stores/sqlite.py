@@ -153,6 +153,13 @@ class SQLiteStore(SQLiteReading):
         self._check()
         self._writer.look()
 
+    def require_presence(self) -> None:
+        """Raise `StoreUnavailable` where the file that is open is not the one of its name any more: it has to be opened
+        again then.
+        """
+        self._check()
+        self._writer.require_presence(now=True)
+
     def reopen(self) -> None:
         """See `ports.Store`. Raises `StoreUnavailable`, and then can be called again."""
         self._check()
