@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
@@ -16,7 +17,7 @@ from flowweaver.stores.looking import looking_at
 from flowweaver.stores.pruning import Rule, chosen, prune, vacuum
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import plan_of
-from tests.state.conftest import complete
+from tests.state.conftest import complete, completed
 
 NOW = 1_000.0
 
@@ -127,3 +128,38 @@ def test_nothing_is_forgotten_of_a_store_that_somebody_has(filled, path, holder)
             vacuum(path, now=NOW)
 
     assert check(path).runs == 6
+
+
+READER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM runs").fetchall()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_log_that_somebody_looks_at_is_not_left_beside_another_file(filled, path, holder):
+    process = holder(f"complete(store, {filled}, 1); print('ready'); time.sleep(600)")
+    assert process.stdout.readline() == "ready\n"
+    with subprocess.Popen([sys.executable, "-c", READER, str(path)], stdout=subprocess.PIPE, text=True) as reader:
+        try:
+            assert reader.stdout.readline() == "ready\n"
+            process.kill()
+            process.wait()
+
+            with pytest.raises(StoreLocked, match="is being looked at by another program"):
+                vacuum(path, now=NOW)
+        finally:
+            reader.kill()
+
+    assert completed_of(path, filled) == [0, 1]
+    vacuum(path, now=NOW)
+    assert completed_of(path, filled) == [0, 1]
+
+
+def completed_of(path, key):
+    with looking_at(path) as look:
+        return completed(look, key)
