@@ -19,6 +19,9 @@ from flowweaver.stores.soundness import note_damage, require_sound
 
 LOOK_SECONDS = 1.0
 CHECK_SECONDS = 3.0
+MOST_BYTES = 1 << 30
+"""The pages of a larger file are not checked beside an engine: its log could not be begun anew for too long."""
+
 SHARE = 200
 """Pages are checked for this part of the time at most: a file of 100 MB every minute."""
 
@@ -83,7 +86,7 @@ class StoreWatch:
 
     def _check(self) -> None:
         began = time.monotonic()
-        if began < self._check_at:
+        if began < self._check_at or self._store.database_bytes() > MOST_BYTES:
             return
         require_sound(self._store.path)
         ended = time.monotonic()

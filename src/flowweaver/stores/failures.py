@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from enum import Enum
 
 import apsw
@@ -77,7 +78,12 @@ def kind_of(exc: apsw.Error, path: str) -> str:
         return "io"
     if system.f_flag & os.ST_RDONLY:
         return "readonly"
-    return "io" if system.f_bavail else "full"
+    return "io" if free_bytes(system) else "full"
+
+
+def free_bytes(system: os.statvfs_result) -> int:
+    """The room that is left. A file system that says nothing of its size is taken for an endless one."""
+    return system.f_bavail * system.f_frsize if system.f_blocks else sys.maxsize
 
 
 def require_writable(path: str) -> None:
@@ -88,7 +94,7 @@ def require_writable(path: str) -> None:
         raise refused(exc, f"the file system of {path} can not be looked at") from exc
     if system.f_flag & os.ST_RDONLY:
         raise StoreUnavailable(f"the file system of {path} is read-only; {_FIXES['readonly']}", kind="readonly")
-    if not system.f_bavail:
+    if not free_bytes(system):
         raise StoreUnavailable(f"the disk of {path} is full; {_FIXES['full']}", kind="full")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from flowweaver.stores.failures import refused
+from flowweaver.stores.failures import free_bytes, refused
 
 HEADER_BYTES = 32
 PAGE_BYTES = 4096
@@ -40,7 +40,7 @@ def pages_before_checkpoint(path: str) -> int:
         system = os.statvfs(os.path.dirname(path) or ".")  # noqa: PTH120 - a folder's name as text, for each checkpoint
     except OSError:
         return CHECKPOINT_PAGES
-    return min(CHECKPOINT_PAGES, max(LEAST_PAGES, system.f_bavail * system.f_frsize // SHARE // FRAME_BYTES))
+    return min(CHECKPOINT_PAGES, max(LEAST_PAGES, free_bytes(system) // SHARE // FRAME_BYTES))
 
 
 def settle(state: str) -> None:
@@ -95,7 +95,7 @@ class LogRoom:
 
     def _grow(self, descriptor: int) -> None:
         system = os.fstatvfs(descriptor)
-        if system.f_bavail * system.f_frsize < PLENTY_BYTES:
+        if free_bytes(system) < PLENTY_BYTES:
             self._bytes = sys.maxsize
         else:
             self._bytes += os.write(descriptor, _ZEROS)
