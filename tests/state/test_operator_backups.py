@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flowweaver.core.changes import Changes
 from flowweaver.core.state import RunHead
 from flowweaver.operator import backups
 from flowweaver.operator.backups import Backups, keep_older_layout
@@ -52,8 +53,15 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
+def clock(store):
+    """Something happens in the store whenever time passes."""
+
+    class Busy(ManualClock):
+        def advance(self, seconds):
+            super().advance(seconds)
+            store.commit(Changes())
+
+    return Busy()
 
 
 @pytest.fixture
@@ -121,6 +129,31 @@ def test_the_newest_few_stay(timer, store, clock, tmp_path):
         "20231115T011320Z",
         "20231115T021320Z",
     ]
+
+
+def test_where_nothing_has_happened_the_newest_one_is_as_good_as_a_new_one(timer, store, tmp_path, clock):
+    one = timer()
+
+    def taken():
+        """Whether a new one was taken an hour later."""
+        before = names(tmp_path / "backups")
+        ManualClock.advance(clock, HOUR)
+        assert one.take() == HOUR
+        assert one.told.newest == clock.now()
+        return names(tmp_path / "backups") != before
+
+    one.take()
+    assert not taken()
+    store.commit(Changes())
+    assert taken()
+    key = store.create_run(RunName("w"), plan_of("a"), RunHead())
+    assert taken()
+    assert not taken()
+    store.delete_run(key)
+    assert taken()
+    assert not taken()
+    assert one.told.results == ["written"] * 4
+    assert len(names(tmp_path / "backups")) == 3
 
 
 def test_those_of_another_store_and_of_other_names_are_left_alone(timer, clock, tmp_path):

@@ -22,7 +22,7 @@ import apsw
 
 from flowweaver.errors import FlowWeaverError
 from flowweaver.stores.backups import PARTIAL, SPARE_BYTES, free_bytes, name_of_backup
-from flowweaver.stores.sqlite_backups import back_up, looked_at, position_of, require_ours
+from flowweaver.stores.sqlite_backups import back_up, looked_at, position_of, require_ours, standing
 from flowweaver.stores.statements import migrations
 
 NAME = "auto"
@@ -135,7 +135,7 @@ class Backups:
         """Take one now; gives for how many seconds there is nothing to do then."""
         began = time.monotonic()
         try:
-            at = self._take()
+            at, written = self._take()
         except _Stopped:
             return 0.0
         except (FlowWeaverError, OSError) as error:
@@ -146,14 +146,19 @@ class Backups:
             self._meter.backed_up("failed", time.monotonic() - began)
             logger.exception("the store was not backed up: please report this")
             return self._every_seconds
-        self._meter.backed_up("written", time.monotonic() - began)
+        if written:
+            self._meter.backed_up("written", time.monotonic() - began)
         self._meter.backup_at(at)
         return self._every_seconds
 
-    def _take(self) -> float:
+    def _take(self) -> tuple[float, bool]:
+        """From when the newest backup has everything, and whether that one is new."""
         now = self._now()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_stale()
+        if self._is_unchanged():
+            logger.debug("nothing has happened since the newest backup")
+            return now, False
         spare = self._spare_bytes()
         self._make_room(spare)
         target = self._folder / name_of_backup(NAME, self._store, now, ".db")
@@ -164,7 +169,14 @@ class Backups:
         )
         for old in self._ours()[: -self._keep]:
             old.path.unlink(missing_ok=True)
-        return now
+        return now, True
+
+    def _is_unchanged(self) -> bool:
+        """Whether the newest backup still has everything: the same once more would only push out what is older."""
+        newest = self._ours()[-1:]
+        with suppress(FlowWeaverError):
+            return bool(newest) and standing(newest[0].path) == standing(self._state)
+        return False
 
     def _rest(self, seconds: float) -> None:
         if self._stopping.wait(seconds):

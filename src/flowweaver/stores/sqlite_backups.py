@@ -57,6 +57,13 @@ def read_origin(path: Path) -> Origin | None:
     return Origin(made_at=made_at, store=store, epoch=epoch, sequence=sequence, source=source)
 
 
+def standing(path: Path) -> tuple[object, ...]:
+    """The same for two files of one store where nothing has happened between them; raises `StoreError`."""
+    with looked_at(path) as connection, told(path, path):
+        [found] = connection.execute(statements()["read_standing"]).fetchall()
+        return tuple(found)
+
+
 def copy(source: apsw.Connection, target: Path, *, rest: Rest) -> None:
     """Copy what a transaction on `source` sees into the empty file `target`, and sync it.
 

@@ -17,3 +17,9 @@ INSERT INTO backup_origin (made_at, store, epoch, sequence, source) VALUES (?, ?
 
 -- name: read_origin
 SELECT made_at, store, epoch, sequence, source FROM backup_origin;
+
+-- What differs between two states of one store: commits of an engine are counted, runs that are made or deleted are not.
+-- name: read_standing
+SELECT
+  (SELECT id FROM meta), (SELECT sequence FROM meta), (SELECT count(*) FROM runs),
+  (SELECT seq FROM sqlite_sequence WHERE name = 'runs');
