@@ -152,7 +152,7 @@ def test_stop_lets_running_attempts_end_within_the_grace_period(tmp_path):
 def test_a_stopped_engine_takes_no_more_and_says_so(tmp_path):
     with engine_on(tmp_path / "s.db", total) as engine:
         engine.stop()
-        with pytest.raises(InternalError, match="the engine is not running"):
+        with pytest.raises(InternalError, match="the engine has stopped"):
             engine.submit(RunName("w"), RunPlan(tasks=(task("a"),)))
 
 
