@@ -6,7 +6,7 @@ import os
 from types import SimpleNamespace
 
 from flowweaver.stores import log_room
-from flowweaver.stores.failures import require_writable
+from flowweaver.stores.disks import require_writable
 
 
 def test_a_file_system_that_says_nothing_of_its_size_is_not_taken_for_a_full_one(tmp_path, monkeypatch):

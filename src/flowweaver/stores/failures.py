@@ -5,15 +5,13 @@ This is the only place that knows SQLite's exceptions by their meaning; none of 
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 from enum import Enum
 
 import apsw
 
-from flowweaver.errors import InternalError, RunCorrupt, StoreCorrupt, StoreError, StoreUnavailable
-from flowweaver.ports import Damaged
+from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreUnavailable
+from flowweaver.stores.disks import FIXES, free_bytes
 
 
 class Verdict(Enum):
@@ -51,19 +49,6 @@ def translated(exc: apsw.Error, path: str) -> StoreError | InternalError:
             return InternalError(f"{path}: {_said(exc)}")
 
 
-def tell(exc: RunCorrupt, run: int, damaged: Damaged | None) -> None:
-    """Tell whoever asked for runs that this one can not be read; raises it where nobody wants to know."""
-    if damaged is None:
-        raise exc
-    damaged(run, str(exc))
-
-
-def refused(exc: OSError, what: str) -> StoreUnavailable:
-    """The error to raise where the system has refused `what`: "PATH can not be opened"."""
-    kind = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "readonly"}.get(exc.errno or 0, "io")
-    return StoreUnavailable(f"{what}: {exc.strerror}; {_FIXES[kind]}", kind=kind)
-
-
 def kind_of(exc: apsw.Error, path: str) -> str:
     """What is wrong, as `StoreUnavailable.kind` has it: of an I/O error the file system may know more than SQLite."""
     if isinstance(exc, apsw.FullError):
@@ -81,38 +66,14 @@ def kind_of(exc: apsw.Error, path: str) -> str:
     return "io" if free_bytes(system) else "full"
 
 
-def free_bytes(system: os.statvfs_result) -> int:
-    """The room that is left. A file system that says nothing of its size is taken for an endless one."""
-    return system.f_bavail * system.f_frsize if system.f_blocks else sys.maxsize
-
-
-def require_writable(path: str) -> None:
-    """Raise `StoreUnavailable` where the file system around `path` is read-only, or has no block left."""
-    try:
-        system = os.statvfs(os.path.dirname(path))  # noqa: PTH120 - as above
-    except OSError as exc:
-        raise refused(exc, f"the file system of {path} can not be looked at") from exc
-    if system.f_flag & os.ST_RDONLY:
-        raise StoreUnavailable(f"the file system of {path} is read-only; {_FIXES['readonly']}", kind="readonly")
-    if not free_bytes(system):
-        raise StoreUnavailable(f"the disk of {path} is full; {_FIXES['full']}", kind="full")
-
-
-_FIXES = {
-    "full": "free some space",
-    "readonly": "mount it read-write again",
-    "io": "look at the disk, the mount and the permissions",
-}
-
-
 def _cause(exc: apsw.Error, kind: str) -> str:
     if kind == "full":
-        return f"the disk is full ({_said(exc)}); {_FIXES[kind]}"
+        return f"the disk is full ({_said(exc)}); {FIXES[kind]}"
     if kind == "readonly":
-        return f"the file system is read-only ({_said(exc)}); {_FIXES[kind]}"
+        return f"the file system is read-only ({_said(exc)}); {FIXES[kind]}"
     if isinstance(exc, (apsw.BusyError, apsw.LockedError)):
         return f"another process is writing to it ({_said(exc)}); end that process"
-    return f"{_said(exc)}; {_FIXES[kind]}"
+    return f"{_said(exc)}; {FIXES[kind]}"
 
 
 def _said(exc: apsw.Error) -> str:

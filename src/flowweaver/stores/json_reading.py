@@ -12,7 +12,7 @@ from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import RunCorrupt
 from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
-from flowweaver.stores.failures import tell
+from flowweaver.stores.disks import tell
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.json_contents import Contents, KeptRun
 from flowweaver.stores.texts import storable, storable_name

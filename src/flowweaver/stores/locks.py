@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flowweaver.errors import StoreError, StoreLocked
-from flowweaver.stores.failures import refused
+from flowweaver.stores.disks import refused
 
 _held: dict[str, tuple[int, int]] = {}  # real paths that are locked here, with device and inode of the lock file
 _guard = threading.Lock()

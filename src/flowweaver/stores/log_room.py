@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from flowweaver.stores.failures import free_bytes, refused
+from flowweaver.stores.disks import free_bytes, refused
 
 HEADER_BYTES = 32
 PAGE_BYTES = 4096

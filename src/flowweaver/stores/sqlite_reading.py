@@ -13,7 +13,7 @@ from flowweaver.errors import InternalError, RunCorrupt
 from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers
-from flowweaver.stores.failures import tell
+from flowweaver.stores.disks import tell
 from flowweaver.stores.texts import storable, storable_name
 
 PAGE_OF_RUNS = 500  # heads that `list_runs` reads at once

@@ -17,7 +17,8 @@ import apsw
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
 from flowweaver.stores import migrations
 from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
-from flowweaver.stores.failures import Verdict, kind_of, require_writable, translated, verdict
+from flowweaver.stores.disks import require_writable
+from flowweaver.stores.failures import Verdict, kind_of, translated, verdict
 from flowweaver.stores.log_room import PAGE_BYTES, LogRoom, pages_before_checkpoint, settle
 from flowweaver.stores.presence import Presence, is_there
 from flowweaver.stores.statements import statements
