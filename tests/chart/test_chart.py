@@ -369,6 +369,7 @@ def test_the_crds_go_with_the_release_or_are_left_out_where_that_is_said() -> No
     assert "CustomResourceDefinition" not in {item["kind"] for item in render({"crds": {"install": False}})}
 
 
+@pytest.mark.slow
 def test_crds_of_another_release_are_left_alone_and_the_notes_say_whose_they_are(
     own_control_plane: ControlPlane,
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_service_account_may_do_what_a_role_says_and_nothing_else(control_plan
         assert client.get("/api/v1/namespaces/default/secrets").status_code == 403
 
 
+@pytest.mark.slow
 def test_a_deleted_namespace_goes_with_what_is_in_it(control_plane: Access) -> None:
     kubectl = control_plane.kubectl
     kubectl("create", "namespace", "passing")
@@ -45,6 +46,7 @@ def test_a_deleted_namespace_goes_with_what_is_in_it(control_plane: Access) -> N
     assert kubectl.run("get", "configmap", "something", "--namespace", "passing").returncode == 1
 
 
+@pytest.mark.slow
 def test_what_etcd_held_is_there_after_the_api_server_came_back(own_control_plane: ControlPlane) -> None:
     kubectl: Kubectl = own_control_plane.access.kubectl
     kubectl("create", "configmap", "kept")

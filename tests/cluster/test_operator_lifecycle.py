@@ -152,6 +152,7 @@ def test_an_edit_of_a_finished_workflow_is_observed_and_runs_nothing(
     assert {found["observedGeneration"] for found in after["conditions"]} == {2}
 
 
+@pytest.mark.slow
 def test_a_finished_workflow_is_deleted_after_its_time_to_live(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:
@@ -173,6 +174,7 @@ def test_another_instance_leaves_a_workflow_alone(operator: Callable[..., Operat
     assert "finalizers" not in found["metadata"]
 
 
+@pytest.mark.slow
 def test_a_workflow_that_was_deleted_while_the_operator_was_down_is_let_go(
     operator: Callable[..., Operator], kubectl: Kubectl
 ) -> None:

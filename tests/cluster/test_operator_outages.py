@@ -46,6 +46,7 @@ def test_a_run_goes_on_without_the_api_server_and_the_status_catches_up(
         assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_watch_whose_history_has_expired_starts_again_and_misses_no_deletion(
         assert running.running
 
 
+@pytest.mark.slow
 def test_a_workflow_that_vanished_while_the_history_of_the_watch_expired_stops_running(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:
@@ -98,7 +100,7 @@ def test_a_watch_that_is_refused_with_410_or_500_is_started_again(
         assert running.running
 
 
-@pytest.mark.parametrize("status", [409, 429, 500, 503])
+@pytest.mark.parametrize("status", [503, *(pytest.param(status, marks=pytest.mark.slow) for status in (409, 429, 500))])
 def test_a_status_that_is_not_taken_is_written_again(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, status: int
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_status_that_is_not_taken_is_written_again(
         assert proxy.answers_left() == 0
 
 
+@pytest.mark.slow
 def test_a_claim_that_fails_is_made_again(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_claim_that_fails_is_made_again(
         assert proxy.answers_left() == 0
 
 
+@pytest.mark.slow
 def test_an_engine_starts_and_goes_on_while_the_api_server_is_away(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
 ) -> None:
@@ -180,6 +184,7 @@ def test_the_crd_may_go_and_come_back(
         await_true("nothing of the old one is left", lambda: none in running.get("/metrics").text)
 
 
+@pytest.mark.slow
 def test_an_operator_that_starts_before_its_crd_waits_for_it(
     own_control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_second_installation_leaves_the_first_one_s_workflows_alone(
     assert second.running
 
 
+@pytest.mark.slow
 def test_an_operator_waits_a_moment_for_the_state_file(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_second_engine_on_the_same_file_is_refused_with_a_clear_error(
     assert phase_of(kubectl, "still") == "Completed"
 
 
+@pytest.mark.slow
 def test_a_second_operator_of_an_instance_waits_for_the_first_to_end(
     operator: Callable[..., Operator], kubectl: Kubectl, control_plane: Access, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_watch_asks_for_no_name_of_its_user_and_of_its_host(
         assert view.failures == []
 
 
+@pytest.mark.slow
 def test_a_watch_that_has_gone_silent_is_asked_for_again_and_misses_nothing(
     control_plane: Access, namespace: str, kubectl: Kubectl, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_sweep_finds_what_was_deleted_unseen_and_the_run_of_it(
         assert view.knows("kept")
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_what_the_watch_does_not_show_and_starts_it_again(
     control_plane: Access, namespace: str, kubectl: Kubectl, tmp_path: Path
 ) -> None:
