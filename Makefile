@@ -19,6 +19,8 @@ PYTEST_ARGS ?=
 # What the benchmark is told: make bench BENCH=--help
 BENCH ?=
 PYTEST = $(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+# The slow ones wait most of the time, so that one more than there are cores goes along.
+SLOW_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)
 
 .PHONY: help
 help: ## List the targets
@@ -77,7 +79,7 @@ test: $(DEV) ## All tests that take seconds; without a control plane it says wha
 
 .PHONY: test-slow
 test-slow: $(DEV) ## The tests that take minutes: kill -9, API outages, a thousand random graphs
-	@$(PYTEST) -m "slow and not node" --timeout 1200
+	@$(PYTEST) -n $(SLOW_WORKERS) -m "slow and not node" --timeout 1200
 
 .PHONY: compat
 compat: $(DEV) ## Whether programs for 0.2.2 run, asked of that version too (it gets an environment of its own in .cache)
