@@ -19,7 +19,7 @@ from tests.cluster.workflows import condition, finish, status_of, workflow
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.slow]
 
-TASKS, LANES, KILLS = 200, 4, 30
+TASKS, LANES, KILLS = 320, 4, 30  # more tasks than thirty lives are enough for
 LONGEST_DELAY_SECONDS = 0.35  # of a kill, after a life's first body: short enough for thirty kills in one workflow
 
 
