@@ -165,7 +165,8 @@ class StatusWriter:
         """How long the status that waits longest has been waiting; 0 where none does."""
         with self._changed:
             waiting = [entry.shows_since if entry.writing else entry.since for entry in self._entries.values()]
-            return self._clock() - min(filter(None, waiting), default=self._clock())
+            now = self._clock()
+            return now - min(filter(None, waiting), default=now)
 
     # --------------------------------------------------------------------------------------------------- scheduling
 
