@@ -97,7 +97,7 @@ class StatusWriter:
         self._meter = meter
         self._clock = clock
         self._budget = budget or Budget(
-            writes_a_second=50, bytes_a_second=8 * 1024 * 1024, burst_seconds=2, now=clock()
+            writes_a_second=200, bytes_a_second=8 * 1024 * 1024, burst_seconds=2, now=clock()
         )
         self._changed = threading.Condition()
         self._entries: dict[str, _Entry] = {}
