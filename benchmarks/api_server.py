@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from tests.cluster.control_plane import Access
+from tests.cluster.workflows import workflow
 
 NAMESPACE = "bench"
 BASE = f"/apis/flowweaver.io/v1alpha1/namespaces/{NAMESPACE}/workflows"
@@ -18,14 +19,13 @@ EVENTS = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 CLIENTS = 8  # threads that write, as many as a busy controller has
 
 
-def workflow(name: str, tasks: int) -> dict[str, Any]:
+def chain(name: str, tasks: int) -> dict[str, Any]:
     """A Workflow whose tasks are values, each after the one before."""
-    written = [
+    written = (
         {"name": f"t{number}", "value": number, **({"dependsOn": [f"t{number - 1}"]} if number else {})}
         for number in range(tasks)
-    ]
-    kind = {"apiVersion": "flowweaver.io/v1alpha1", "kind": "Workflow"}
-    return {**kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"tasks": written}}
+    )
+    return workflow(name, *written)
 
 
 class Server:
@@ -45,7 +45,7 @@ class Server:
 
     def create(self, names: Iterable[str], tasks: int) -> float:
         """Create a Workflow of each name; gives the seconds."""
-        return self.all(lambda client, name: sent(client.post(BASE, json=workflow(name, tasks))), names)
+        return self.all(lambda client, name: sent(client.post(BASE, json=chain(name, tasks))), names)
 
     def finished(self) -> int:
         """How many Workflows have finished."""

@@ -10,6 +10,7 @@ from typing import Self
 
 import httpx
 from api_server import sent
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.operators import Operator
 
@@ -35,13 +36,19 @@ def requests(operator: Operator) -> dict[str, float]:
 
 
 def counted(text: str, name: str, label: str) -> dict[str, float]:
-    """A counter's values, summed by one label."""
+    """A metric's values, summed by one label; under "" where it has none."""
     sums: dict[str, float] = {}
-    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
-        key = re.search(rf'{label}="([^"]*)"', labels)
-        if key is not None:
-            sums[key[1]] = sums.get(key[1], 0.0) + float(value)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name:
+                key = sample.labels.get(label, "")
+                sums[key] = sums.get(key, 0.0) + sample.value
     return sums
+
+
+def finished(text: str) -> float:
+    """How many workflows have finished in this life of it."""
+    return sum(counted(text, "flowweaver_workflows_finished_total", "outcome").values())
 
 
 def writes(operator: Operator) -> float:
