@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowweaver.cli.progress import COLOURS, clock, duration, plain
+from flowweaver.operator.objects import instant
 
 LONGEST_VALUE = 200
 """Characters of an output that are shown."""
@@ -92,14 +92,6 @@ def printed(content: RenderableType) -> None:
     wide.print(content)
     assert isinstance(wide.file, io.StringIO)
     print("\n".join(line.rstrip() for line in wide.file.getvalue().splitlines()))
-
-
-def instant(text: object) -> float | None:
-    """Seconds since the epoch of an instant as Kubernetes writes it; None where it is none."""
-    try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC).timestamp()
-    except ValueError:
-        return None
 
 
 def _head(item: Any, now: float) -> RenderableType:

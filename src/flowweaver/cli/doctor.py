@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -127,11 +128,8 @@ def _own_rights(part: Part) -> None:
     settings = Settings.from_environment(os.environ)
     here = settings.own_namespace or own_namespace()
     rights = list(needed(namespaces=settings.namespaces, own_namespace=here, instance=settings.instance))
-    api = Api(configuration(), connections=1)
-    try:
+    with closing(Api(configuration(), connections=1)) as api:
         missing = [right for right in rights if not ask(api, right)]
-    finally:
-        api.close()
     part.say(f"this pod has {len(rights) - len(missing)} of the {len(rights)} rights that it needs")
     for right in missing:
         part.wrong(f"it may not {right}")

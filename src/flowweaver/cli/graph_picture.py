@@ -109,9 +109,9 @@ def _chosen(runs: Sequence[tuple[int, str]], file: Path, wanted: str) -> int:
 
 
 def _of_spec(document: Document, status: Mapping[str, Any]) -> Picture:
-    from flowweaver.cli.cluster_tables import instant
     from flowweaver.cli.progress import duration, plain
     from flowweaver.manifest import Rejected, validate
+    from flowweaver.operator.objects import instant
     from flowweaver.policy import Policy
 
     verdict = validate(document.content, Policy.permissive())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -36,11 +37,8 @@ def release_finalizers(
         statefulset=_statefulset(statefulset),
         wait_seconds=wait_seconds,
     )
-    api = Api(configuration())
-    try:
+    with closing(Api(configuration())) as api:
         farewell = Leaver(api, leaving).leave()
-    finally:
-        api.close()
     print(f"{_workflows(farewell.released)} let go")
     for problem in farewell.problems:
         print(f"flowweaver: {problem}", file=sys.stderr)

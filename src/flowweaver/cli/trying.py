@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -21,11 +22,8 @@ def first_workflow(
     from flowweaver.operator.api import Api, configuration
     from flowweaver.operator.trial import run_first
 
-    api = Api(configuration())
-    try:
+    with closing(Api(configuration())) as api:
         trial = run_first(api, namespace=namespace, instance=instance, timeout_seconds=timeout_seconds)
-    finally:
-        api.close()
     if not trial.completed:
         print(f"flowweaver: {trial.workflow} has not completed: {trial.message}", file=sys.stderr)
         raise typer.Exit(1)

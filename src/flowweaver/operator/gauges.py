@@ -36,7 +36,6 @@ def watch_runs(metrics: Metrics, engine: Engine, runs: RunIndex) -> None:
     metrics.watch("flowweaver_attempts_abandoned", lambda: health().abandoned)
     metrics.watch("flowweaver_engine_heartbeat_age_seconds", lambda: time.monotonic() - health().heartbeat_at)
     metrics.watch("flowweaver_store_commit_seconds", lambda: health().commit_seconds)
-    metrics.watch("flowweaver_store_writable", lambda: float(not health().store_error))
 
 
 def watch_store(metrics: Metrics, store: Store) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.state import RunState
@@ -12,7 +11,7 @@ from flowweaver.errors import UserError
 from flowweaver.operator.settings import Settings
 from flowweaver.ports import Meter, Store
 from flowweaver.stores import SQLiteStore
-from flowweaver.telemetry.metrics import Metrics
+from flowweaver.telemetry.metrics import Metrics, own_version
 from flowweaver.telemetry.tracing import Tracer
 
 
@@ -34,7 +33,7 @@ class Tracing:
                 f"--tracing-endpoint needs libraries that are not installed ({error.name}): "
                 "pip install 'flowweaver-operator[tracing]'"
             ) from error
-        about = {"service.name": "flowweaver", "service.version": _version()}
+        about = {"service.name": "flowweaver", "service.version": own_version()}
         if settings.own_name:
             about |= {"service.instance.id": settings.own_name, "k8s.pod.name": settings.own_name}
         if settings.own_namespace:
@@ -70,10 +69,3 @@ def _is_switched_off(environment: Mapping[str, str]) -> bool:
     return (
         environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none"
     )
-
-
-def _version() -> str:
-    try:
-        return version("flowweaver-operator")
-    except PackageNotFoundError:
-        return "unknown"

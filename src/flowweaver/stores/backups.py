@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flowweaver.errors import StoreCorrupt, StoreError, StoreUnavailable, UserError
+from flowweaver.stores import disks
 
 PARTIAL = ".partial"
 SPARE_BYTES = 16 << 20
@@ -132,8 +133,7 @@ def require_room(folder: Path, size: int, spare: int = SPARE_BYTES) -> None:
 
 def free_bytes(folder: Path) -> int:
     """So much can be written there; raises `OSError`."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    return disks.free_bytes(os.statvfs(folder))
 
 
 @contextmanager

@@ -8,21 +8,13 @@ import errno
 import os
 import sys
 
-from flowweaver.errors import RunCorrupt, StoreUnavailable
-from flowweaver.ports import Damaged
+from flowweaver.errors import StoreUnavailable
 
 FIXES = {
     "full": "free some space",
     "readonly": "mount it read-write again",
     "io": "look at the disk, the mount and the permissions",
 }
-
-
-def tell(exc: RunCorrupt, run: int, damaged: Damaged | None) -> None:
-    """Tell whoever asked for runs that this one can not be read; raises it where nobody wants to know."""
-    if damaged is None:
-        raise exc
-    damaged(run, str(exc))
 
 
 def refused(exc: OSError, what: str) -> StoreUnavailable:

@@ -12,7 +12,6 @@ from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import RunCorrupt
 from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
-from flowweaver.stores.disks import tell
 from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.json_contents import Contents, KeptRun
 from flowweaver.stores.texts import storable, storable_name
@@ -69,7 +68,7 @@ class JSONReading:
                 try:
                     stored = self._stored(run) if run and not run.head.phase.finished else None
                 except RunCorrupt as exc:
-                    tell(exc, key, damaged)
+                    rows.tell(exc, key, damaged)
                     continue
             if stored:
                 yield stored

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 LOOK_SECONDS = 1.0
 
@@ -51,8 +50,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def is_there(path: str) -> bool:
-    """Whether there is a file of that name."""
-    return Path(path).exists()

@@ -12,7 +12,7 @@ from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan, plan_from_json, plan_to_json
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import RunCorrupt
-from flowweaver.ports import RunName
+from flowweaver.ports import Damaged, RunName
 
 Row = tuple[Any, ...]
 
@@ -138,3 +138,10 @@ def pending_rows(run: int, first: int, names: Iterable[str]) -> Iterator[Row]:
     """The rows that `insert_pending_task` takes."""
     for task, name in enumerate(names, first):
         yield task_key(run, task), run, name
+
+
+def tell(exc: RunCorrupt, run: int, damaged: Damaged | None) -> None:
+    """Tell whoever asked for runs that this one can not be read; raises it where nobody wants to know."""
+    if damaged is None:
+        raise exc
+    damaged(run, str(exc))

@@ -13,7 +13,6 @@ from flowweaver.errors import InternalError, RunCorrupt
 from flowweaver.ports import ChildProcess, Damaged, RunName, StoredRun, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.connections import Readers
-from flowweaver.stores.disks import tell
 from flowweaver.stores.texts import storable, storable_name
 
 PAGE_OF_RUNS = 500  # heads that `list_runs` reads at once
@@ -63,7 +62,7 @@ class SQLiteReading:
             try:
                 stored = self._read_run(run)
             except RunCorrupt as exc:
-                tell(exc, run, damaged)
+                rows.tell(exc, run, damaged)
                 continue
             if stored and not stored.head.phase.finished:
                 yield stored
@@ -77,7 +76,7 @@ class SQLiteReading:
                 try:
                     found = rows.head_of(row)
                 except RunCorrupt as exc:
-                    tell(exc, after, damaged)
+                    rows.tell(exc, after, damaged)
                     continue
                 yield found
 

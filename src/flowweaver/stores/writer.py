@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar, cast
 
 import apsw
@@ -20,7 +21,7 @@ from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_write
 from flowweaver.stores.disks import require_writable
 from flowweaver.stores.failures import Verdict, kind_of, translated, verdict
 from flowweaver.stores.log_room import PAGE_BYTES, LogRoom, pages_before_checkpoint, settle
-from flowweaver.stores.presence import Presence, is_there
+from flowweaver.stores.presence import Presence
 from flowweaver.stores.statements import statements
 
 GONE_SECONDS = 10.0
@@ -165,7 +166,7 @@ class Writer:
 
     def _require_file(self) -> None:
         """Raise `StoreUnavailable` where there is no file to open, and `StoreCorrupt` where it stays away."""
-        if is_there(self.path):
+        if Path(self.path).exists():
             self._gone_at = 0.0
             return
         self._gone_at = self._gone_at or time.monotonic()

@@ -41,7 +41,7 @@ class Metrics:
         for metric in CATALOGUE.values():
             if not metric.read:
                 self._add(metric)
-        self._at("flowweaver_build_info", _version(), platform.python_version(), apsw.sqlite_lib_version()).set(1)
+        self._at("flowweaver_build_info", own_version(), platform.python_version(), apsw.sqlite_lib_version()).set(1)
 
     def _add(self, metric: Metric) -> None:
         family: Any
@@ -216,7 +216,8 @@ class Metrics:
         self._at("flowweaver_backup_last_success_timestamp_seconds").set(epoch)
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Which FlowWeaver this is."""
     try:
         return version("flowweaver-operator")
     except PackageNotFoundError:
