@@ -104,7 +104,7 @@ def test_a_timeout_says_that_its_retry_waits_for_the_body(caplog):
             assert may_end.wait(60)
 
     workflow = Workflow("w")
-    task = Task("x", body, retries=1, timeout=0.05, retry=RetryPolicy(delay=0.5, jitter=True))
+    task = Task("x", body, retries=1, timeout=0.5, retry=RetryPolicy(delay=0.5, jitter=True))
     task.on_retry = lambda *_: may_end.set()
     workflow.add_task(task)
     with ThreadedExecutor() as executor:

@@ -26,7 +26,7 @@ customers.add_task(
     Task(
         name="look_up_address",
         fn=look_up_address,
-        timeout=0.1,
+        timeout=0.5,
         retries=2,
         on_retry=lambda name, attempt: print(f"{name} again after {attempt}"),
     ),
