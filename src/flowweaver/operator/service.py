@@ -91,7 +91,7 @@ class Operator:
         self._clock = SystemClock()
         self._tracing = Tracing(settings, self._store, metrics)
         credentials = configuration()
-        self._api = Api(credentials, meter=metrics)
+        self._api = Api(credentials, meter=metrics, connections=12)  # one for each thread that calls it
         self._cache = ObjectCache()
         self._queue = WorkQueue(meter=metrics)
         self._runs = RunIndex(self._store.list_runs(tell_of_damage))

@@ -86,7 +86,7 @@ class StatusWriter:
         send: Callable[[Subject, Composed, bytes], None],
         meter: StatusMeter,
         budget: Budget | None = None,
-        threads: int = 2,
+        threads: int = 4,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`compose` builds the status that is true now (None: there is nothing to say any more), in at most so many
