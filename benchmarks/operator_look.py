@@ -51,9 +51,9 @@ def finished(text: str) -> float:
     return sum(counted(text, "flowweaver_workflows_finished_total", "outcome").values())
 
 
-def writes(operator: Operator) -> float:
-    """How many of them change something."""
-    return sum(count for method, count in requests(operator).items() if method not in {"GET", "LIST", "WATCH"})
+def writes(operator: Operator) -> dict[str, float]:
+    """Those that change something."""
+    return {method: count for method, count in requests(operator).items() if method not in {"GET", "LIST", "WATCH"}}
 
 
 class Scraper:
