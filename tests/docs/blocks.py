@@ -28,7 +28,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +110,17 @@ def write_files(page: str, folder: Path) -> None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
 
 
-def run_commands(text: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+SHELL = ("bash", "-o", "pipefail", "-c")
+
+
+def run_commands(
+    text: str, folder: Path, environment: Mapping[str, str] | None = None, shell: Sequence[str] = SHELL
+) -> None:
     """Run each command of a block in that folder; raises `AssertionError` where it fails or says something else."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for command, expected in commands(text):
         result = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
+            [*shell, command],
             cwd=folder,
             env={**os.environ, "PATH": path, "COLUMNS": "120", **(environment or {})},
             stdout=subprocess.PIPE,
