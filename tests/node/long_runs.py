@@ -28,14 +28,14 @@ LOOK = """
 import apsw, json, sys
 folder, workflow, file = sys.argv[1:]
 store = apsw.Connection(folder + "/state.db", flags=apsw.SQLITE_OPEN_READONLY)
-mine = "FROM task_runs WHERE run IN (SELECT key FROM runs WHERE workflow = ?) AND status "
-done = [name for (name,) in store.execute("SELECT task_name " + mine + "= 'completed'", (workflow,))]
-crashes = store.execute("SELECT coalesce(max(crashes), 0) " + mine + "!= 'completed'", (workflow,)).fetchone()[0]
+completed = "FROM task_runs WHERE run IN (SELECT key FROM runs WHERE workflow = ?) AND status = 'completed'"
+done = [name for (name,) in store.execute("SELECT task_name " + completed, (workflow,))]
 try:
     lines = open(folder + "/" + file).read().splitlines()
 except FileNotFoundError:
     lines = []
-print(json.dumps([done, crashes, lines]))
+ticks = int(open("/proc/1/stat").read().rpartition(")")[2].split()[19])
+print(json.dumps([done, ticks, lines]))
 """
 
 # Each task's attempts, and which of them completed it.
@@ -65,8 +65,14 @@ class Look:
     """What there was at one moment."""
 
     done: frozenset[str]  # recorded as completed
-    crashes: int  # deaths of the process at a task that has not completed, at most
+    container_at: float  # when the container that runs now was started
     begun: tuple[Beginning, ...]
+
+    @property
+    def deaths(self) -> int:
+        """How many containers have ended at one of the tasks that have not completed, at most."""
+        before = [each.task for each in self.begun if each.container_at < self.container_at]
+        return max(Counter(task for task in before if task not in self.done).values(), default=0)
 
 
 @dataclass(slots=True)
@@ -110,8 +116,8 @@ class LongRun:
     def look(self) -> Look:
         """What there is now; raises `KubectlError` where the container does not run."""
         command = ["exec", self.release.pod, "--", "python3", "-c", LOOK, FOLDER, self.key, f"{self.name}.txt"]
-        done, crashes, lines = json.loads(self.release.kubectl(*command))
-        return Look(frozenset(done), crashes, tuple(map(Beginning.read, lines)))
+        done, ticks, lines = json.loads(self.release.kubectl(*command))
+        return Look(frozenset(done), ticks / TICKS, tuple(map(Beginning.read, lines)))
 
     def note(self) -> Look:
         """Look, and keep what was seen for `check`: called before each disturbance, in the middle of the run."""
