@@ -50,9 +50,23 @@ def summaries(terminal):
     return [line for line in terminal.screen.lines if SUMMARY.match(line)]
 
 
+def is_whole(terminal):
+    """Whether the table is there, and not in the middle of being drawn: its summary is drawn last, erased first."""
+    return summaries(terminal) == terminal.screen.lines[-1:]
+
+
+def await_table(terminal, *texts):
+    """Read until there is a whole table, and all of that above it or in it."""
+
+    def holds():
+        return is_whole(terminal) and all(text in "\n".join(terminal.screen.shown) for text in texts)
+
+    terminal.await_(f"a table with {texts}", holds)
+
+
 def test_on_a_terminal_a_table_shows_what_runs_with_attempt_and_duration(terminal, manifest, folder):
     seen = terminal("run", manifest(HELD))
-    seen.await_text("held   Running")
+    await_table(seen, "held   Running")
 
     header, held, *_ = seen.screen.shown
     assert header.split() == ["TASK", "PHASE", "ATTEMPT", "DURATION", "REASON"]
@@ -83,18 +97,15 @@ def test_when_the_run_has_ended_the_table_is_gone_and_the_result_stands_there(te
 
 def test_the_duration_of_what_runs_grows_while_nothing_happens(terminal, manifest, folder):
     seen = terminal("run", manifest(HELD))
-    seen.await_text("held   Running")
+    await_table(seen, "held   Running")
     before = seen.screen.shown[1]
 
-    seen.await_("the line changes", lambda: seen.screen.shown[1] != before)
+    seen.await_("the line changes", lambda: is_whole(seen) and seen.screen.shown[1] != before)
 
 
 def test_what_bodies_print_stands_above_the_table_line_by_line(terminal, manifest, folder):
     seen = terminal("run", manifest(NOISY))
-    for text in ("by print", "at the descriptor red", "by a child"):
-        seen.await_text(text)
-    assert len(summaries(seen)) == 1
-    assert summaries(seen)[0] == seen.screen.lines[-1]
+    await_table(seen, "by print", "at the descriptor red", "by a child")
     (folder / "go").touch()
 
     assert seen.end() == 0
@@ -110,14 +121,12 @@ def test_what_bodies_print_stands_above_the_table_line_by_line(terminal, manifes
 )
 def test_after_the_window_was_resized_one_table_of_the_new_size_is_there(terminal, manifest, folder, columns, rows):
     seen = terminal("run", manifest(NOISY.replace("by print", "by print " * 9)), columns=100, rows=24)
-    seen.await_text("by a child")
-    seen.await_text("noisy  Running")
+    await_table(seen, "by a child", "noisy  Running")
     before = seen.screen.lines[-2]
     seen.resize(columns, rows)
 
-    seen.await_("it is drawn again", lambda: before not in seen.screen.lines and summaries(seen))
+    seen.await_("it is drawn again", lambda: before not in seen.screen.lines and is_whole(seen))
 
-    assert len(summaries(seen)) == 1
     assert sum(line.startswith("TASK ") for line in seen.screen.lines) == 1
     assert "by a child" in seen.screen.lines
     (folder / "go").touch()
@@ -167,7 +176,7 @@ def test_a_second_call_shows_what_an_earlier_one_has_completed(terminal, flowwea
     (folder / "again").touch()
 
     seen = terminal("run", file, "--state", "state.db")
-    seen.await_text("bad   Running")
+    await_table(seen, "bad   Running")
 
     assert any(line.split()[:3] == ["good", "Completed", "1"] for line in seen.screen.shown)
     assert summaries(seen)[0].startswith("probe  1 of 2")
@@ -178,7 +187,7 @@ def test_a_second_call_shows_what_an_earlier_one_has_completed(terminal, flowwea
 
 def test_what_a_shell_wrote_while_it_was_stopped_stays(terminal, manifest, folder):
     seen = terminal("run", manifest(HELD))
-    seen.await_text("held   Running")
+    await_table(seen, "held   Running")
     seen.process.send_signal(signal.SIGSTOP)
     os.write(seen.slave, b"\r\n[1]+  Stopped\r\n$ fg\r\n")
     seen.await_text("$ fg")
