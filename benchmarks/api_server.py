@@ -47,10 +47,6 @@ class Server:
         """Create a Workflow of each name; gives the seconds."""
         return self.all(lambda client, name: sent(client.post(BASE, json=chain(name, tasks))), names)
 
-    def finished(self) -> int:
-        """How many Workflows have finished."""
-        return sum(bool((each.get("status") or {}).get("finishedAt")) for each in self.pages())
-
     def pages(self) -> Iterator[dict[str, Any]]:
         """Every Workflow."""
         token = ""

@@ -52,7 +52,7 @@ def summaries(terminal):
 
 def is_whole(terminal):
     """Whether the table is there, and not in the middle of being drawn: its summary is drawn last, erased first."""
-    return summaries(terminal) == terminal.screen.lines[-1:]
+    return SUMMARY.match(terminal.screen.lines[-1])
 
 
 def await_table(terminal, *texts):
@@ -106,6 +106,8 @@ def test_the_duration_of_what_runs_grows_while_nothing_happens(terminal, manifes
 def test_what_bodies_print_stands_above_the_table_line_by_line(terminal, manifest, folder):
     seen = terminal("run", manifest(NOISY))
     await_table(seen, "by print", "at the descriptor red", "by a child")
+    assert len(summaries(seen)) == 1
+    assert summaries(seen)[0] == seen.screen.lines[-1]
     (folder / "go").touch()
 
     assert seen.end() == 0
@@ -127,6 +129,7 @@ def test_after_the_window_was_resized_one_table_of_the_new_size_is_there(termina
 
     seen.await_("it is drawn again", lambda: before not in seen.screen.lines and is_whole(seen))
 
+    assert len(summaries(seen)) == 1
     assert sum(line.startswith("TASK ") for line in seen.screen.lines) == 1
     assert "by a child" in seen.screen.lines
     (folder / "go").touch()

@@ -18,6 +18,7 @@ import yaml
 from tests.cluster import assets
 from tests.cluster.operators import render_chart
 from tests.docs.blocks import ROOT, SHELL, commands, of, run_commands, write_files
+from tests.image.engine import ENGINE, base_image, docker
 
 INSTALL = "helm install flowweaver charts/flowweaver --namespace flowweaver --create-namespace --wait"
 AS_IT_IS = INSTALL.replace("install", "upgrade --install --reset-values")
@@ -97,21 +98,18 @@ def test_a_page_tells_what_happens_in_a_cluster(page, release, tmp_path, measure
 @contextmanager
 def fresh_container(folder: Path) -> Iterator[list[str]]:
     """The shell of a container of the image that ours is built on, in a copy of the folder."""
-    docker = ["docker", *(["--host", host] if (host := os.environ.get("BUILD_HOST")) else [])]
-    (image,) = re.findall(r"(?m)^ARG BASE_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     access = subprocess.run(["kubectl", "config", "view", "--raw", "--flatten"], stdout=subprocess.PIPE, check=True)
     (folder / "kubeconfig").write_bytes(access.stdout)
-    started = [*docker, "run", "--rm", "--detach", "--network=host", "--workdir=/checkout"]
-    run = [*started, os.environ.get("BASE_IMAGE") or image, "sleep", "1000"]
-    name = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    options = ("--rm", "--detach", "--network=host", "--workdir=/checkout")
+    name = docker("run", *options, base_image(), "sleep", "1000").stdout.strip()
     try:
         for program in ("helm", "kubectl"):
             there = Path(shutil.which(program) or "").resolve()
-            subprocess.run([*docker, "cp", str(there), f"{name}:/usr/local/bin/{program}"], check=True)
-        subprocess.run([*docker, "cp", f"{folder}/.", f"{name}:/checkout"], check=True)
-        yield [*docker, "exec", "--env=KUBECONFIG=/checkout/kubeconfig", name, *SHELL]
+            docker("cp", str(there), f"{name}:/usr/local/bin/{program}")
+        docker("cp", f"{folder}/.", f"{name}:/checkout")
+        yield [*ENGINE, "exec", "--env=KUBECONFIG=/checkout/kubeconfig", name, *SHELL]
     finally:
-        subprocess.run([*docker, "rm", "--force", name], stdout=subprocess.DEVNULL, check=True)
+        docker("rm", "--force", name)
 
 
 def fit_to_this_cluster(folder: Path) -> None:

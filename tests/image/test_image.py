@@ -23,21 +23,13 @@ import pytest
 from flowweaver.stores.connections import OLDEST_SQLITE
 from tests.cluster.assets import ROOT
 from tests.docs.blocks import of, run_commands, write_files
+from tests.image.engine import ENGINE, docker
 
 pytestmark = pytest.mark.node  # where pods can run there is an engine that has built what they run
 
 IMAGE = os.environ.get("IMAGE", "flowweaver-operator:e2e")
 BUILT_ON = ["--build-arg", f"BASE_IMAGE={base}"] if (base := os.environ.get("BASE_IMAGE")) else []
-ENGINE = ["docker", *(["--host", host] if (host := os.environ.get("BUILD_HOST")) else [])]
 SHIPPED = "flowweaver/flowweaver-operator:0.3.2"
-
-
-def docker(*arguments: str, check: bool = True, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [*ENGINE, *arguments], capture_output=True, text=True, check=False, timeout=seconds, errors="replace"
-    )
-    assert not check or ended.returncode == 0, f"docker {' '.join(arguments)}\n{ended.stdout}{ended.stderr}"
-    return ended
 
 
 @pytest.fixture(scope="module")

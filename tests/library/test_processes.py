@@ -280,9 +280,9 @@ def test_at_its_timeout_a_process_is_killed_with_all_that_it_started(executor_of
     failure = failure_of(executor_of(), workflow_of(tmp_path, bodies.sleeps, timeout=2.0))
     assert failure.reason == "Timeout"
     child, program = (eventually(lambda name=name: number_in(tmp_path / name)) for name in ("child", "program"))
-    until = time.monotonic() + 20.0
+    until = time.monotonic() + 1.0
     while is_alive(child) or is_alive(program):
-        assert time.monotonic() < until, "it is alive long after its timeout"
+        assert time.monotonic() < until, "it is alive a second after its timeout"
         time.sleep(0.005)
 
 

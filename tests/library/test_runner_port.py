@@ -17,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flowweaver import RetryPolicy, SQLiteStateStore, Task, ThreadedExecutor, Workflow, WorkflowRunner
 from flowweaver.library.runner_http import Metric, exposition
 from flowweaver.library.runner_systemd import Notifier
+from tests.monitoring.samples import samples
+from tests.runners.attempts import eventually
 
 PATIENCE = 60.0
 
@@ -80,22 +82,14 @@ def test_an_engine_that_does_not_move_is_not_healthy(tmp_path, monkeypatch):
     assert "does not move" in text
 
 
-def numbers_in(text):
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 def test_its_numbers_are_such_as_prometheus_reads(tmp_path):
+    def counted():  # an end is counted after its commit, and so perhaps after the next task has begun
+        status, headers, text = ask(runner, "/metrics")
+        found = samples(text)
+        return ("flowweaver_task_attempts_total", "completed") in found and (status, headers, text, found)
+
     with running(tmp_path) as runner:
-        deadline = time.monotonic() + PATIENCE
-        while True:  # an end is counted after its commit, and so perhaps after the next task has begun
-            status, headers, text = ask(runner, "/metrics")
-            found = numbers_in(text)
-            if ("flowweaver_task_attempts_total", "completed") in found or time.monotonic() > deadline:
-                break
+        status, headers, text, found = eventually(counted)
 
     assert status == 200
     assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"

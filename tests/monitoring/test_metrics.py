@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from flowweaver.core.phases import RunPhase
 from flowweaver.manifest import reasons
@@ -15,12 +14,12 @@ from flowweaver.telemetry.catalogue import OTHER
 from flowweaver.telemetry.catalogue_runs import BODIES, REFUSALS
 from flowweaver.telemetry.metrics import CATALOGUE, Metrics
 from tests.docs.blocks import ROOT
+from tests.monitoring.samples import samples
 
 
 def shown(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Every sample by its name and the values of its labels."""
-    families = text_string_to_metric_families(metrics.exposition().decode())
-    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+    return samples(metrics.exposition().decode())
 
 
 @pytest.mark.parametrize("metric", CATALOGUE.values(), ids=lambda metric: metric.name)

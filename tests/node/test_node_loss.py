@@ -126,9 +126,9 @@ def bodies(node: Node, folder: str) -> list[Beginning]:
     return [Beginning.read(line) for line in node.read(f"{folder}/lost.txt").splitlines()]
 
 
-def finish(run: LongRun, *, cut_off_at_most: int) -> tuple[Beginning, ...]:
+def finish(run: LongRun, *, repeated_at_most: int) -> tuple[Beginning, ...]:
     run.workflows("wait", "--for=condition=Finished", f"fw/{run.name}", "--timeout=400s", timeout_seconds=420)
-    return run.check(cut_off_at_most=cut_off_at_most).begun
+    return run.check(repeated_at_most=repeated_at_most).begun
 
 
 def next_start(begun: tuple[Beginning, ...] | list[Beginning]) -> Beginning:
@@ -157,7 +157,7 @@ def test_a_drained_node_has_the_pod_wait_for_it_where_the_volume_is_its_own(
     assert workflows.json("get", "fw", run.name)["status"]["phase"] == "Running"
     back_at = worker.clock()
     say("uncordon", worker, release)
-    begun = finish(run, cut_off_at_most=0)
+    begun = finish(run, repeated_at_most=0)
     measured(
         f"drained, volume of the node: the drain took {seconds:.1f} s, no body was repeated; "
         f"{next_start(begun).at - back_at:.1f} s from uncordon to the next task's start"
@@ -175,7 +175,7 @@ def test_a_drained_node_hands_a_volume_that_can_move_to_the_other_node(
     run = begin(release, workflows, on_moving(), tasks=80)
     began_at = worker.clock()
     seconds = say("drain", worker, release)
-    begun = finish(run, cut_off_at_most=0)
+    begun = finish(run, repeated_at_most=0)
     assert node_of(release) != worker.name
     measured(
         f"drained, volume that moves: the drain took {seconds:.1f} s, no body was repeated; "
@@ -203,7 +203,7 @@ def test_a_node_that_comes_back_has_gone_on_meanwhile(
     before = len(bodies(other, moving))
     await_true("it goes on", lambda: len(bodies(other, moving)) > before, every_seconds=0.5)
     worker.connect(address)
-    begun = finish(run, cut_off_at_most=0)
+    begun = finish(run, repeated_at_most=0)
     assert release.pod_uid() == pod
     during = sum(cut_at < beginning.at < cut_at + noticed for beginning in begun)
     measured(
@@ -242,7 +242,7 @@ def test_a_node_that_stays_away_keeps_its_pod_and_what_is_started_elsewhere_wait
 
     killed_at = other.clock()
     worker.kill()
-    begun = finish(run, cut_off_at_most=WORKERS)
+    begun = finish(run, repeated_at_most=WORKERS)
     repeated = len(begun) - run.tasks
     measured(
         f"cut off for good: to be evicted after {evicted:.0f} s ({EVICTION_SECONDS} s of them tolerated), nothing else "
@@ -282,7 +282,7 @@ def test_a_dead_node_is_left_by(
     worker.kill()
     for words in way:
         say(words, worker, release)
-    begun = finish(run, cut_off_at_most=WORKERS)
+    begun = finish(run, repeated_at_most=WORKERS)
     assert node_of(release) == other.name
     seconds = next_start(begun).at - killed_at
     repeated = len(begun) - run.tasks
