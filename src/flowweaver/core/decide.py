@@ -8,7 +8,7 @@ What happens to one run is in `core.drafts`; here is the order of things within 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import assert_never
 
@@ -107,9 +107,10 @@ class _Batch:
         """Hand free workers to the runs: strictly by priority; within one in turn, who waited longest first."""
         if self.world.draining or self.changes.draining:
             return
-        running = self.world.running + sum(draft.running - draft.run.running for draft in self.drafts.values())
         workers = self.world.workers + self.changes.workers
-        free = workers - running
+        free = workers - self.world.running
+        for draft in self.drafts.values():
+            free -= draft.running - draft.run.running
         # Bodies that were given up hold threads and memory: with more of them than workers, starting makes it worse.
         abandoned = len(self.world.abandoned) + len(self.changes.abandoned) - len(self.changes.returned)
         if free <= 0 or abandoned > workers:
@@ -144,13 +145,10 @@ class _Batch:
 
     def _startable(self, priority: int) -> Iterator[RunDraft]:
         """Runs of that priority with something to start: those in the rotation in its order, then the new ones."""
-        seen: set[int] = set()
-        for key in chain(self.world.rotation.get(priority, ()), tuple(self.drafts)):
+        rotation: Mapping[int, None] = self.world.rotation.get(priority, {})
+        for key in chain(rotation, [key for key in self.drafts if key not in rotation]):
             draft = self.draft(key)
-            if key in seen or draft is None or draft.head.priority != priority:
-                continue
-            seen.add(key)
-            if draft.startable:
+            if draft is not None and draft.head.priority == priority and draft.startable:
                 yield draft
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class RunSteps:
         """Put what differs from the run into the changes."""
         run, changes = self.run, self.changes
         key = run.key
-        changes.tasks.extend(TaskChanged(key, task, state) for task, state in self._tasks.items())
+        changes.tasks += [TaskChanged(key, task, state) for task, state in self._tasks.items()]
         # One that is finished, and is what it was after all, is recorded too: so that it is let go of again.
         if self.head is not run.head and (self.head != run.head or self.head.phase.finished):
             changes.runs.append(RunChanged(key, self.head))
@@ -233,11 +233,12 @@ class RunSteps:
     def _finish(self, task: int) -> None:
         """A task has finished: what depends on it becomes ready, or can not run any more, and so on below."""
         run, tasks, all_unmet = self.run, self._tasks, self._unmet
+        dependants = run.graph.dependants
         finished = [task]
         for done in finished:
             self._unfinished -= 1
             completed = tasks[done].phase is TaskPhase.COMPLETED
-            for dependant in run.graph.dependants[done]:
+            for dependant in dependants[done]:
                 if (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
                     continue
                 unmet = all_unmet.get(dependant, run.unmet[dependant]) - 1

@@ -194,7 +194,8 @@ class Conductor:
         self._remember(changes)
         self._act(changes)
         self._notify(notices, failed, changes)
-        self._dismiss_finished(changes)
+        if changes.runs or self._held:
+            self._dismiss_finished(changes)
 
     # ---------------------------------------------------------------------------------------------------------- act
 

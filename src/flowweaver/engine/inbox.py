@@ -48,10 +48,12 @@ class Inbox(Generic[T]):
 
     def take(self) -> list[T]:
         """Everything that is there."""
-        found: list[T] = []
-        with suppress(IndexError):  # another thread may take too, when the engine is no more
-            while self._items:
-                found.append(self._items.popleft())
+        items, found = self._items, []
+        try:
+            while items:
+                found.append(items.popleft())
+        except IndexError:  # another thread may take too, when the engine is no more
+            pass
         return found
 
     def gather(self, wanted: int, seconds: float) -> list[T]:

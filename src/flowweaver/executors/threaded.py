@@ -177,10 +177,10 @@ class ThreadedExecutor:
             self._threads.discard(thread)
 
     def _next(self) -> Job | None:
-        if self._kept:
-            with contextlib.suppress(IndexError):  # another thread was faster
-                return self._kept.popleft()
-        return self._queue.get()
+        try:
+            return self._kept.popleft()
+        except IndexError:
+            return self._queue.get()
 
     def _end_waiting(self) -> None:
         self.share()

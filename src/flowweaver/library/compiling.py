@@ -16,7 +16,7 @@ from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.errors import ArgumentError
 from flowweaver.library.functions import CALL
 from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice
-from flowweaver.library.tasks import Task
+from flowweaver.library.tasks import NO_RETRY, Task
 from flowweaver.library.workflow import Workflow
 from flowweaver.runners.failures import Refused, class_name
 from flowweaver.runners.results import encode_result
@@ -94,7 +94,9 @@ def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any
         body=body,
         depends_on=depends_on,
         trigger_rule=choice(TriggerRule, task.trigger_rule, "trigger_rule"),
-        retry=_retry(task.retry, task.retries, task.plan.retry.when if task.plan is not None else None),
+        retry=_NEVER
+        if _is_plain(task)
+        else _retry(task.retry, task.retries, task.plan.retry.when if task.plan else None),
         timeout_seconds=task.timeout,
         allow_failure=task.allow_failure,
         on_crash=choice(OnCrash, task.on_crash, "on_crash"),
@@ -111,6 +113,11 @@ def _version(plan: TaskPlan, params: Mapping[str, Any]) -> str:
     if "params" in said:  # it may read any of them
         said += json.dumps(params, sort_keys=True)
     return sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _is_plain(task: Task) -> bool:
+    """Whether it says nothing about retries, as most tasks do."""
+    return not task.retries and task.retry is NO_RETRY and task.plan is None
 
 
 @lru_cache(maxsize=1000)

@@ -194,12 +194,13 @@ class _Body:
         if not attempt.dependencies and takes_nothing(function):
             return function()
         results, missing = {}, {}
-        for name, known in attempt.dependencies.items():
-            if known.phase == _COMPLETED and known.result is not None:
-                results[name] = known.result
+        for name, (phase, result, *_) in attempt.dependencies.items():
+            if phase == _COMPLETED and result is not None:
+                results[name] = result
             else:
-                missing[name] = known.phase
-        positional, keywords = arguments(function, attempt.task.name, results, missing, self._read)
+                missing[name] = phase
+        read = decode_result if self._binding.objects is None else self._read
+        positional, keywords = arguments(function, attempt.task.name, results, missing, read)
         return function(*positional, **keywords)
 
     def _call_and_await(self) -> Any:

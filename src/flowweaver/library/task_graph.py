@@ -47,18 +47,21 @@ class TaskGraph:
         if name in self._positions:
             raise GraphError(f"Task '{name}' already exists in workflow '{self.name}': give one of them another name")
         wanted = checked_dependencies(name, task.depends_on if depends_on is None else depends_on)
-        dependencies = tuple(dict.fromkeys(self._position(name, _name_of(each)) for each in wanted))
+        dependencies = tuple([self._position(name, each) for each in wanted])
+        if len(dependencies) > 1:
+            dependencies = tuple(dict.fromkeys(dependencies))
         self._positions[name] = len(self._dependencies)
         self._dependencies.append(dependencies)
         self._names.append(name)
         self._tasks[name] = task
         return task
 
-    def _position(self, task: str, dependency: str) -> int:
-        position = self._positions.get(dependency)
+    def _position(self, task: str, dependency: object) -> int:
+        name = dependency if type(dependency) is str else _name_of(dependency)
+        position = self._positions.get(name)
         if position is None:
-            where = "it depends on itself" if dependency == task else f"add '{dependency}' before '{task}'"
-            raise GraphError(f"Dependency '{dependency}' of task '{task}' does not exist: {where}")
+            where = "it depends on itself" if name == task else f"add '{name}' before '{task}'"
+            raise GraphError(f"Dependency '{name}' of task '{task}' does not exist: {where}")
         return position
 
     @property

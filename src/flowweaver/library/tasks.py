@@ -38,7 +38,7 @@ MARK = "__flowweaver__"
 """Where `@task` leaves what it was told, on the function itself."""
 
 LONGEST_NAME = 200
-_NO_RETRY = RetryPolicy()
+NO_RETRY = RetryPolicy()
 
 
 @dataclass(repr=False)
@@ -68,7 +68,7 @@ class Task:
     completed_at: datetime | None = None
     _: KW_ONLY
     depends_on: Iterable[str | Task | Callable[..., Any]] = ()
-    retry: RetryPolicy = _NO_RETRY
+    retry: RetryPolicy = NO_RETRY
     version: str = ""
     trigger_rule: TriggerRule | str = TriggerRule.ALL_COMPLETED
     allow_failure: bool = False
@@ -169,11 +169,12 @@ def _shown(name: str, look: Callable[[Board, int], Any]) -> property:
         return task.__dict__.get(kept) if board is None else look(board, task._position)  # noqa: SLF001 - as above
 
     def put(task: Task, value: Any) -> None:
-        if task.__dict__.get("_board") is not None:
+        own = task.__dict__
+        if own.get("_board") is not None:
             seen = {f"_{each}": getattr(task, each) for each in _SHOWN}
-            del task.__dict__["_board"]
-            task.__dict__.update(seen)
-        task.__dict__[kept] = value
+            del own["_board"]
+            own.update(seen)
+        own[kept] = value
 
     return property(get, put)
 
@@ -264,6 +265,8 @@ def checked_name(name: object) -> str:
 
 def checked_dependencies(name: str, wanted: object) -> list[Any]:
     """`depends_on` of the task `name` as a list; raises `ArgumentError` for one thing in place of several."""
+    if type(wanted) is list or type(wanted) is tuple:  # most are, and it is asked twice for each task
+        return list(wanted)
     if isinstance(wanted, str):
         raise ArgumentError(f"task '{name}': depends_on is the text {wanted!r}: use a list, [{wanted!r}]")
     if not isinstance(wanted, Iterable):

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
-_CHANGES_THE_SIGNATURE = ("__wrapped__", "__signature__")
-
 
 class _Parameters(NamedTuple):
     """What a function takes."""
@@ -54,23 +52,25 @@ def arguments(
     takes = _parameters_of(function)
     if takes is None:
         return [], {}
+    positional_only, named, everything, defaults = takes
     sources = _by_parameter(results)
     positional = []
-    for name in takes.positional_only:
+    for name in positional_only:
         if name in sources:
             positional.append(read(results[sources.pop(name)]))
-        elif name in takes.defaults:
-            positional.append(takes.defaults[name])  # one that follows can only be passed behind it
+        elif name in defaults:
+            positional.append(defaults[name])  # one that follows can only be passed behind it
         else:
             raise _missing(name, task, missing)
     keywords = {}
-    for name in takes.named:
+    for name in named:
         if name in sources:
             keywords[name] = read(results[sources.pop(name)])
-        elif name not in takes.defaults:
+        elif name not in defaults:
             raise _missing(name, task, missing)
-    if takes.everything:
-        keywords.update({source: read(results[source]) for source in sources.values()})
+    if everything:
+        for source in sources.values():
+            keywords[source] = read(results[source])
     return positional, keywords
 
 
@@ -78,8 +78,7 @@ def _by_parameter(names: Mapping[str, Any]) -> dict[str, str]:
     """The names of tasks by the parameter that each one goes to: of "a-b" and "a_b" the second is a_b."""
     found = {name: name for name in names}
     for name in names:
-        spelled = name.replace("-", "_")
-        if spelled not in names and spelled not in found:
+        if "-" in name and (spelled := name.replace("-", "_")) not in names and spelled not in found:
             del found[name]
             found[spelled] = name
     return found
@@ -120,8 +119,8 @@ def _of_code(function: FunctionType, bound: int) -> _Parameters:
 
 
 def _has_another_signature(function: FunctionType) -> bool:
-    own = function.__dict__
-    return bool(own) and any(name in own for name in _CHANGES_THE_SIGNATURE)
+    # It is not looked into its `__dict__`, which most functions do not have until somebody asks for it.
+    return hasattr(function, "__wrapped__") or hasattr(function, "__signature__")
 
 
 def _missing(name: str, task: str, missing: Mapping[str, str]) -> MissingParameter:

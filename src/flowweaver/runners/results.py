@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowweaver.core.phases import Reason
@@ -24,7 +24,21 @@ MAX_DEPTH = 100  # levels; deeper ones exhaust the recursion of JSON readers
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+def _encoder() -> Callable[[Any], str]:
+    """What makes JSON of a value. `JSONEncoder.encode` makes its encoder in C anew each time, which takes longer than
+    a small value does.
+    """
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # None in a Python without it
+    if make is None:
+        return encoder.encode
+    chunks = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_dumps = _encoder()
 
 _FIXES = {
     "bytes": "decode it to text, with base64 where it is binary",
@@ -51,12 +65,8 @@ def encode_result(value: Any, *, name: str = "result", limit: int = MAX_RESULT_B
     """
     if value is None:
         return b"null"
-    if isinstance(value, (dict, list, tuple)):
-        _check_container(value, name, limit)
-    elif isinstance(value, str) and len(value) > limit:
-        raise _too_large(name, f"has {len(value)} characters", limit)
-    else:
-        _check_scalar(value, name)
+    if not _is_small(value):
+        _check(value, name, limit)
     try:
         text = _dumps(value)
     except ValueError as exc:  # an integer of more digits than Python converts
@@ -81,6 +91,26 @@ def decode_result(result: bytes) -> Any:
     except StopIteration:
         end = -1
     return value if end == len(text) else json.loads(text)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether it is a dict of a few short values, as most results are: then there is nothing in it to be refused."""
+    if type(value) is not dict or len(value) > _FEW:
+        return False
+    for key, child in value.items():
+        kind = type(child)
+        if type(key) is not str or kind not in _PLAIN or (kind is str and len(child) > _SHORT):
+            return False
+    return True
+
+
+def _check(value: Any, name: str, limit: int) -> None:
+    if isinstance(value, (dict, list, tuple)):
+        _check_container(value, name, limit)
+    elif isinstance(value, str) and len(value) > limit:
+        raise _too_large(name, f"has {len(value)} characters", limit)
+    else:
+        _check_scalar(value, name)
 
 
 def _check_container(root: Any, name: str, limit: int) -> None:
@@ -129,6 +159,8 @@ def _items(container: Sequence[Any], path: str) -> Iterator[tuple[Any, str]]:
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # what needs no look
+_FEW = 16  # values
+_SHORT = 256  # characters
 
 
 def _check_scalar(value: Any, path: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import apsw
 
-from flowweaver.core.plan import RunPlan, digest
+from flowweaver.core.plan import RunPlan, digest, plan_to_text
 from flowweaver.errors import InternalError
 from flowweaver.ports import ROWS_AT_ONCE, Kept, NewRun
 from flowweaver.stores import rows
@@ -20,7 +20,7 @@ def create(cursor: apsw.Cursor, sql: Statements, run: NewRun) -> int:
     names = names_of(run.plan)
     cursor.execute(sql["insert_run"], (*rows.head_row(storable_head(run.head)), *storable_name(run.name)))
     key = cursor.connection.last_insert_rowid()
-    cursor.execute(sql["insert_plan"], (key, rows.plan_text(run.plan), digest(run.plan)))
+    cursor.execute(sql["insert_plan"], (key, plan_to_text(run.plan), digest(run.plan)))
     if run.kept is not None:
         _write_kept(cursor, sql, run.kept, key, names)
         if run.kept.source is not None:

@@ -12,7 +12,7 @@ from flowweaver.stores.history import AttemptRow
 class Rows:
     """All of a run but its name and head."""
 
-    plan: str  # JSON, as `rows.plan_text` writes it
+    plan: str  # JSON, as `core.plan.plan_to_text` writes it
     names: tuple[str, ...]  # of the tasks, by position, as they can be stored
     tasks: list[TaskState]
     results: dict[int, bytes] = field(default_factory=dict)

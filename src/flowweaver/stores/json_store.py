@@ -16,11 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowweaver.core.changes import Changes
-from flowweaver.core.plan import RunPlan, digest
+from flowweaver.core.plan import RunPlan, digest, plan_to_text
 from flowweaver.core.state import RunHead
 from flowweaver.errors import StoreCorrupt, StoreError, StoreUnavailable
 from flowweaver.ports import ChildProcess, Clock, Kept, NewRun, RunName
-from flowweaver.stores import rows
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.json_contents import (
     Commit,
@@ -227,7 +226,7 @@ def _creation(key: int, run: NewRun) -> Creation:
         key=key,
         name=storable_name(run.name),
         head=storable_head(run.head),
-        plan=rows.plan_text(run.plan),
+        plan=plan_to_text(run.plan),
         digest=digest(run.plan).hex(),
         names=tuple(storable(task.name) for task in run.plan.tasks),
         source=kept.source,

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
-from flowweaver.core.plan import RunPlan, plan_from_json, plan_to_json
+from flowweaver.core.plan import RunPlan, plan_from_json
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import RunCorrupt
 from flowweaver.ports import Damaged, RunName
@@ -119,13 +119,8 @@ def told_state(row: Sequence[Any]) -> TaskState:
     )
 
 
-def plan_text(plan: RunPlan) -> str:
-    """The plan as JSON in ASCII: text that UTF-8 has no bytes for comes back as it was."""
-    return json.dumps(plan_to_json(plan), separators=(",", ":"))
-
-
 def plan_of(run: int, text: str | None) -> RunPlan:
-    """The plan that `plan_text` wrote; raises `RunCorrupt`."""
+    """The plan that `plan_to_text` wrote; raises `RunCorrupt`."""
     if text is None:
         raise RunCorrupt(f"run {run} has no plan")
     try:
