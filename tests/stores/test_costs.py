@@ -10,6 +10,7 @@ from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.ports import RunName
+from flowweaver.stores.statements import statements
 from flowweaver.testing.stores import COMPLETED, finished, plan_of
 
 RUNNING = TaskState(phase=TaskPhase.RUNNING, attempts=1, started_at=1.0)
@@ -75,6 +76,10 @@ def test_a_commit_costs_the_same_however_much_there_is(count, open_store, tmp_pa
     assert costs[small] == costs[big]
     statements, _ = costs[big]
     assert statements == 8  # BEGIN, two tasks, a result, two attempts, the sequence, COMMIT
+
+
+def test_a_statement_is_nothing_but_itself():
+    assert [name for name, text in statements().items() if "--" in text or text.index(";") + 1 != len(text)] == []
 
 
 def test_finding_the_unfinished_among_many_finished_costs_as_many_as_are_unfinished(count, open_store):

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)  # behind a statement it would be parsed each time that this is run
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
@@ -31,7 +32,7 @@ def statements() -> Mapping[str, str]:
     for file in sorted(files(__package__).joinpath("sql").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".sql"):
             _, *parts = _NAME.split(file.read_text("utf-8"))
-            found.update(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+            found.update(zip(parts[::2], (_COMMENT.sub("", part).strip() for part in parts[1::2]), strict=True))
     return MappingProxyType(found)
 
 
