@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from flowweaver import JSONStateStore, Task, ThreadedExecutor, Workflow
+from flowweaver import JSONStateStore, SQLiteStateStore, Task, ThreadedExecutor, Workflow
 from flowweaver.stores import SQLiteStore
 from flowweaver.stores.checks import check
 from flowweaver.stores.json_files import FORMAT
@@ -63,6 +63,17 @@ def test_each_step_to_this_layout_keeps_everything(folder):
 
     found = check(folder / "state.db")
     assert (found.layout, found.problems) == (migrations()[-1].version, ())
+
+
+def test_a_state_store_tells_of_a_file_that_nobody_has_opened_yet_and_leaves_it_as_it_is(folder):
+    before = (folder / "state.db").read_bytes()
+    store = SQLiteStateStore(folder / "state.db")
+
+    assert store.load_task_state("flaky")["result"]["stdout"] == "42\n"
+    assert [state["status"].value for state in store.query_task_history("flaky")] == ["completed", "failed"]
+    assert [state["status"].value for state in store.query_task_history("greeting")] == ["completed"]
+    assert len(store.query_task_history("running")) == 1
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {"state.db": before}
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +20,7 @@ from flowweaver.library.file_stores import FileStateStore
 if TYPE_CHECKING:
     from flowweaver.ports import Store
     from flowweaver.stores.json_reading import JSONReading
-    from flowweaver.stores.sqlite_look import SQLiteLook
+    from flowweaver.stores.looking import Look
 
 __all__ = [
     "BaseStateStore",
@@ -102,18 +102,20 @@ class SQLiteStateStore(FileStateStore):
         take_over(path, read_old_sqlite, self._open)
 
     @contextmanager
-    def _looked_at(self, path: Path) -> Iterator[SQLiteLook | None]:
+    def _looked_at(self, path: Path) -> Iterator[Look | None]:
         if not path.exists():
             yield None
             return
         from flowweaver.library.open_files import if_open
+        from flowweaver.stores.looking import looking_at
         from flowweaver.stores.sqlite_look import SQLiteLook
 
         with if_open(path) as file:
             if file is None:
                 self._take_over(path)
-            look = SQLiteLook(path)
-            try:
-                yield look if look.is_there else None
-            finally:
-                look.close()
+            with closing(SQLiteLook(path)) as look:
+                if look.is_there and look.is_older:
+                    with looking_at(path) as copied:
+                        yield copied
+                else:
+                    yield look if look.is_there else None

@@ -15,7 +15,7 @@ from flowweaver.stores.history import AttemptRow, PastAttempt, with_results
 from flowweaver.stores.migrations import APPLICATION_ID
 from flowweaver.stores.rows import task_key, task_of
 from flowweaver.stores.sqlite_reading import SQLiteReading
-from flowweaver.stores.statements import statements
+from flowweaver.stores.statements import migrations, statements
 
 
 class SQLiteLook(SQLiteReading):
@@ -32,6 +32,12 @@ class SQLiteLook(SQLiteReading):
     def is_there(self) -> bool:
         """Whether the file is there, and one of ours."""
         return self.path.exists() and self._readers.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the file has an older layout, which this can not read: `looking.looking_at` can."""
+        [(version,)] = self._readers.rows("PRAGMA user_version")
+        return bool(version < migrations()[-1].version)
 
     def read_history(self, name: str, limit: int) -> list[PastAttempt]:
         """The newest attempts of all tasks of that name, newest first, at most so many."""
