@@ -75,14 +75,9 @@ class SameRows:
         cursor, key = self.cursor, task_key(1, task)
         cursor.execute("BEGIN IMMEDIATE")
         cursor.executemany(
-            "UPDATE task_runs SET status=?, attempts=1, started_at=1.0, finished_at=? WHERE key=?",
-            [("completed", 2.0, key), ("running", None, key + 1)],
+            "UPDATE task_runs SET status=?, attempts=1, started_at=1.0, finished_at=?, result=? WHERE key=?",
+            [("completed", 2.0, RESULT, key), ("running", None, None, key + 1)],
         )
-        cursor.execute("INSERT INTO results VALUES (?, ?)", (key, RESULT))
-        cursor.execute(
-            "INSERT INTO attempts (task, number, status, started_at) VALUES (?, 1, 'running', 1.0)", (key + 1,)
-        )
-        cursor.execute("UPDATE attempts SET status='completed', ended_at=2.0 WHERE task=? AND number=1", (key,))
         cursor.execute("UPDATE meta SET sequence=sequence+1")
         cursor.execute("COMMIT")
 

@@ -32,10 +32,10 @@ store = STORES[{kind!r}][0](Path({path!r}), clock=ManualClock())
 """
 
 
-def complete(store: Any, key: int, task: int, result: bytes = b'"done"') -> None:
-    """One commit of an engine: that task has been run and is completed."""
-    attempt = AttemptId(key, task, 1)
-    done = TaskState(phase=TaskPhase.COMPLETED, attempts=1, started_at=1.0, finished_at=2.0)
+def complete(store: Any, key: int, task: int, result: bytes = b'"done"', number: int = 1) -> None:
+    """One commit of an engine: that task has been run and is completed, in its attempt of that number."""
+    attempt = AttemptId(key, task, number)
+    done = TaskState(phase=TaskPhase.COMPLETED, attempts=number, started_at=1.0, finished_at=2.0)
     store.commit(
         Changes(
             tasks=[TaskChanged(key, task, done)],

@@ -18,6 +18,7 @@ from tests.state.conftest import RELEASED, complete
 FILES = {
     "layout-1.sqlite": (Kind.SQLITE, 1, 3),
     "layout-2.sqlite": (Kind.SQLITE, 2, 3),
+    "layout-3.sqlite": (Kind.SQLITE, 3, 3),
     "json-1.json": (Kind.JSON, 1, 2),
 }
 

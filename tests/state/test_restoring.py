@@ -67,9 +67,9 @@ def test_the_store_is_what_the_backup_was_and_the_old_one_is_kept(aged, path, ba
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_room_that_the_old_file_did_not_use_is_not_taken_again(begin, path, backup, open_store):
     store, key = begin()
-    for _ in range(2):
-        complete(store, key, 0, b'"' + b"x" * 1_000_000 + b'"')
-    complete(store, key, 0, b'"y"')
+    for number in (1, 2):
+        complete(store, key, 0, b'"' + b"x" * 1_000_000 + b'"', number)
+    complete(store, key, 0, b'"y"', 3)
     write_backup(path, backup, now=7.0)
     store.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import CommitUnknown, StoreUnavailable
 from flowweaver.ports import ChildProcess, Kept, NewRun, RunName
 from flowweaver.stores import JSONStore, MemoryStore, SQLiteStore
+from flowweaver.stores.history import AttemptRow
+from flowweaver.stores.sqlite_look import SQLiteLook
 from flowweaver.testing.json_disk import BadDisk
 from flowweaver.testing.simulation import ManualClock
 from flowweaver.testing.stores import plan_of
@@ -74,12 +76,16 @@ class TwoStores(RuleBasedStateMachine):
         self.file = self.opened()
         self.runs = []
         self.names = []
+        self.attempts = {}
 
     def new_disk(self):
         return Disk().__enter__()
 
     def opened(self):
         return SQLiteStore(Path(self.folder.name) / "state.db", clock=ManualClock(), vfs=self.disk.name)
+
+    def look(self):
+        return closing(SQLiteLook(Path(self.folder.name) / "state.db"))
 
     def teardown(self):
         self.disk.heal()
@@ -107,31 +113,56 @@ class TwoStores(RuleBasedStateMachine):
         data=st.data(),
         changed=st.dictionaries(tasks, st.tuples(states, st.binary(max_size=9), texts), min_size=1),
         head=st.none() | heads,
+        in_processes=st.booleans(),
         fault=st.none()
         | st.sampled_from([effect for effect in Effect if effect.name in {"FAIL", "FAIL_AFTER", "FILL", "TEAR"}]),
         operation=st.sampled_from(["write", "sync"]),
         nth=st.integers(1, 6),
     )
-    def commit(self, data, changed, head, fault, operation, nth):
+    def commit(self, data, changed, head, in_processes, fault, operation, nth):
         run = data.draw(st.sampled_from(self.runs))
-        attempts = {task: AttemptId(run, task, state.attempts + 1) for task, (state, _, _) in changed.items()}
-        changes = Changes(
-            tasks=[TaskChanged(run, task, state) for task, (state, _, _) in changed.items()],
-            runs=[RunChanged(run, head)] if head else [],
-            started=[AttemptStarted(attempt, 1.0) for attempt in attempts.values()],
-            closed=[
-                AttemptClosed(attempts[task], state.phase, 2.0, text, text, text)
-                for task, (state, _, text) in changed.items()
-                if state.phase is not TaskPhase.RUNNING
-            ],
-            results=[ResultRecorded(run, task, result) for task, (_, result, _) in changed.items()],
-        )
-        children = [ChildProcess(attempt=attempt, pid=7, started=task) for task, attempt in attempts.items()]
+        changes = Changes(runs=[RunChanged(run, head)] if head else [])
+        for task, (state, result, text) in changed.items():
+            self.change(changes, run, task, state, text)
+            changes.results.append(ResultRecorded(run, task, result))
+        attempts = [attempt for attempt, _ in (*changes.started, *((end.attempt, 0) for end in changes.closed))]
+        children = [ChildProcess(attempt=attempt, pid=7, started=attempt.task) for attempt in attempts if in_processes]
         if fault and not (fault is Effect.FILL and operation == "sync"):
             self.disk.will(fault, operation, nth=nth)
         self.insist(changes, children)
         self.disk.heal()
         self.memory.commit(changes, children)
+        for attempt, at in changes.started:
+            self.attempts[attempt] = AttemptRow(attempt.number, "running", at)
+        for attempt, *ended in changes.closed:
+            began = self.attempts[attempt].started_at
+            self.attempts[attempt] = AttemptRow(attempt.number, ended[0], began, *ended[1:])
+
+    def change(self, changes, run, task, state, text):
+        """A step as an engine takes it: an attempt of that number starts once, and ends when its task goes on."""
+        before = self.memory.read_run(run).tasks[task]
+        current = AttemptId(run, task, before.attempts)
+        if before.phase is TaskPhase.COMPLETED and state.phase in {TaskPhase.RUNNING, TaskPhase.COMPLETED}:
+            state = replace(state, phase=TaskPhase.CANCELLED)  # what has completed can be forgotten, and then run again
+        is_running = self.attempts.get(current, AttemptRow(0, "")).status == "running"
+        if state.phase is TaskPhase.RUNNING:
+            number, now = before.attempts + 1, float(len(self.attempts))
+            began = state.started_at if number > 1 else now
+            state = replace(state, attempts=number, started_at=began, finished_at=None)
+            changes.started.append(AttemptStarted(current._replace(number=number), now))
+        else:
+            # All else is forgotten: also when the first one began, which is what a rerun does.
+            state = replace(state, attempts=before.attempts)
+            if state.phase is TaskPhase.COMPLETED:
+                state = replace(state, started_at=before.started_at)
+        if is_running:
+            done = state.phase in {TaskPhase.COMPLETED, TaskPhase.WAITING} and not (text and state.message)
+            at = state.finished_at if state.finished_at is not None else 2.0
+            ended = (
+                AttemptClosed(current, "completed", at) if done else AttemptClosed(current, "failed", 2.0, "F", "", "")
+            )
+            changes.closed.append(ended)
+        changes.tasks.append(TaskChanged(run, task, state))
 
     def insist(self, changes, children):
         """As the engine does it: once, whatever the disk does."""
@@ -165,6 +196,10 @@ class TwoStores(RuleBasedStateMachine):
         [key] = self.file.create_runs(new)
         assert self.memory.create_runs(new) == [key]
         self.runs.append(key)
+        if not old.head.phase.finished:
+            for attempt, row in self.attempts.items():
+                if attempt.run == source and row.status == "running":
+                    self.attempts[attempt] = row._replace(status="crashed", ended_at=head.created_at)
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
@@ -201,6 +236,17 @@ class TwoStores(RuleBasedStateMachine):
         for run in self.runs:
             assert self.file.read_run(run) == self.memory.read_run(run)
             assert self.file.read_results(run, range(TASKS)) == self.memory.read_results(run, range(TASKS))
+        self.attempts_are_all_told()
+
+    def attempts_are_all_told(self):
+        with self.look() as look:
+            told = {
+                AttemptId(run, task, row.number): row._replace(pid=None, pid_started=None)
+                for run in self.runs
+                for task, found in look.read_attempts(run).items()
+                for row in found
+            }
+        assert told == {attempt: row for attempt, row in self.attempts.items() if attempt.run in self.runs}
 
 
 class JSONAndMemory(TwoStores):
@@ -209,6 +255,9 @@ class JSONAndMemory(TwoStores):
 
     def opened(self):
         return JSONStore(Path(self.folder.name) / "state.json", clock=ManualClock(), disk=self.disk)
+
+    def look(self):
+        return nullcontext(self.file)
 
     def teardown(self):
         self.disk.heal()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import apsw
 import pytest
 
@@ -9,7 +11,8 @@ from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, Resu
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.state import RunHead, TaskState
-from flowweaver.ports import RunName
+from flowweaver.ports import ChildProcess, RunName
+from flowweaver.stores.sqlite_look import SQLiteLook
 from flowweaver.stores.statements import statements
 from flowweaver.testing.stores import COMPLETED, finished, plan_of
 
@@ -75,11 +78,40 @@ def test_a_commit_costs_the_same_however_much_there_is(count, open_store, tmp_pa
     costs = {store: count(lambda: store.commit(step(run, 1))) for store, run in runs.items()}  # noqa: B023 - called at once
     assert costs[small] == costs[big]
     statements, _ = costs[big]
-    assert statements == 8  # BEGIN, two tasks, a result, two attempts, the sequence, COMMIT
+    assert statements == 5  # BEGIN, a task that ends, one that starts, the sequence, COMMIT
 
 
 def test_a_statement_is_nothing_but_itself():
     assert [name for name, text in statements().items() if "--" in text or text.index(";") + 1 != len(text)] == []
+
+
+def test_what_is_asked_and_written_of_attempts_does_not_look_at_other_runs(count, open_store, path):
+    store = open_store()
+    failed = TaskState(phase=TaskPhase.FAILED, attempts=1, started_at=1.0, finished_at=2.0)
+
+    def costs(workflow):
+        """Of a first attempt that fails, one whose process is noted, and reading."""
+        run = written(store, workflow, 10)
+        store.commit(step(run, 0))
+        ends = Changes(tasks=[TaskChanged(run, 1, failed)], closed=[AttemptClosed(AttemptId(run, 1, 1), "failed", 2.0)])
+        child = ChildProcess(attempt=AttemptId(run, 1, 1), pid=7, started=8)
+        with closing(SQLiteLook(path)) as look:
+            look.position()  # opens it
+            found = [
+                count(lambda: store.commit(Changes(), [child])),
+                count(lambda: look.read_attempts(run)),
+                count(look.read_running),
+                count(look.read_processes),
+                count(lambda: store.commit(ends)),
+            ]
+        store.commit(Changes(runs=[RunChanged(run, finished())]))
+        return [steps for _, steps in found]
+
+    first = costs("first")
+    for number in range(3):
+        done = written(store, f"other{number}", 1000)
+        store.commit(Changes(runs=[RunChanged(done, finished())]))
+    assert all(after <= before * 1.1 for before, after in zip(first, costs("last"), strict=True))
 
 
 def test_finding_the_unfinished_among_many_finished_costs_as_many_as_are_unfinished(count, open_store):

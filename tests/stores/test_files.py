@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -14,6 +15,7 @@ import pytest
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId
+from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
@@ -86,9 +88,11 @@ def test_attempts_are_kept_with_how_they_ended(open_store, path, looked_at):
     store = open_store()
     run = store.create_run(RunName("w"), plan_of("a"), RunHead())
     first, second = AttemptId(run, 0, 1), AttemptId(run, 0, 2)
-    store.commit(Changes(tasks=[TaskChanged(run, 0, RICH_TASK)], started=[AttemptStarted(first, 1.0)]))
+    running = TaskState(phase=TaskPhase.RUNNING, attempts=1, started_at=1.0)
+    store.commit(Changes(tasks=[TaskChanged(run, 0, running)], started=[AttemptStarted(first, 1.0)]))
     store.commit(
         Changes(
+            tasks=[TaskChanged(run, 0, replace(running, attempts=2))],
             started=[AttemptStarted(second, 3.0)],
             closed=[AttemptClosed(first, "retried", 2.0, "TaskFailed", "no", "OSError")],
         )
@@ -108,8 +112,9 @@ def test_the_file_is_synced_at_each_commit_and_keeps_its_references(open_store, 
     }
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     run = store.create_run(RunName("w"), plan_of("a"), RunHead())
-    with pytest.raises(InternalError, match="FOREIGN KEY"):
-        store.commit(Changes(results=[ResultRecorded(run, 7, b"1")]))  # a result of a task that is not there
+    for result in (b"1", b"1" * 10_000):
+        with pytest.raises(InternalError, match=rf"a result of a task that is not there, one of \[\({run}, 7\)\]"):
+            store.commit(Changes(results=[ResultRecorded(run, 7, result)]))
 
 
 def test_a_look_at_the_file_from_outside_stops_no_commit(open_store, path, look):

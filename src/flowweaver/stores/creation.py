@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import apsw
 
@@ -10,6 +10,7 @@ from flowweaver.core.plan import RunPlan, digest, plan_to_text
 from flowweaver.errors import InternalError
 from flowweaver.ports import ROWS_AT_ONCE, Kept, NewRun
 from flowweaver.stores import rows
+from flowweaver.stores.commit_rows import SMALL_BYTES
 from flowweaver.stores.texts import storable, storable_head, storable_name, storable_task
 
 Statements = Mapping[str, str]
@@ -40,20 +41,37 @@ def _write_kept(cursor: apsw.Cursor, sql: Statements, kept: Kept, key: int, name
     cursor.executemany(
         sql["insert_task"],
         [
-            (*rows.task_row(storable_task(state)), rows.task_key(key, task), key, names[task])
+            (*rows.task_row(storable_task(state)), rows.task_key(key, task), key, names[task], state.attempts > 0)
             for task, (state, _) in given
         ],
     )
-    cursor.executemany(sql["upsert_result"], [(rows.task_key(key, task), result) for task, (_, result) in given])
+    write_results(cursor, sql, [(rows.task_key(key, task), result) for task, (_, result) in given])
     if kept.source is None:
         return
     pairs = list(_pairs(key, kept.source, kept.tasks))
     copies = [(new, key, names[task], old) for task, new, old in pairs]
     before = cursor.connection.total_changes()
     cursor.executemany(sql["copy_task"], copies)
-    cursor.executemany(sql["copy_result"], [(new, old) for _, new, old in pairs])
-    if cursor.connection.total_changes() - before != 2 * len(pairs):
+    if cursor.connection.total_changes() - before != len(pairs):
         raise InternalError(f"a task of run {kept.source} that is to be kept has not completed")
+    cursor.executemany(sql["copy_large_result"], [(new, old) for _, new, old in pairs])
+
+
+def write_results(cursor: apsw.Cursor, sql: Statements, results: Collection[tuple[int, bytes]]) -> None:
+    """Write results by the keys of their tasks: small ones into the rows of these, others apart. Raises `InternalError`
+    where there is no such row.
+    """
+    large = [(key, result) for key, result in results if len(result) > SMALL_BYTES]
+    before = cursor.connection.total_changes()
+    cursor.executemany(
+        sql["set_result"], [(result if len(result) <= SMALL_BYTES else None, key) for key, result in results]
+    )
+    if cursor.connection.total_changes() - before < len(results):
+        raise InternalError(f"a result of a task that is not there, one of {[rows.task_of(key) for key, _ in results]}")
+    if len(large) < len(results):
+        cursor.executemany(sql["delete_large_result"], [(key,) for key, _ in results])
+    if large:
+        cursor.executemany(sql["insert_large_result"], large)
 
 
 def _pairs(key: int, source: int, tasks: Mapping[int, int]) -> Iterator[tuple[int, int, int]]:
@@ -67,5 +85,6 @@ def _replace(cursor: apsw.Cursor, sql: Statements, source: int, now: float) -> N
     before = cursor.connection.total_changes()
     cursor.execute(sql["replace_run"], (now, source))
     if cursor.connection.total_changes() != before:
-        cursor.execute(sql["replace_tasks"], (now, *bounds))
+        # First of all: the rows of tasks that run tell of their first attempts.
         cursor.execute(sql["replace_attempts"], (now, *bounds))
+        cursor.execute(sql["replace_tasks"], (now, *bounds))

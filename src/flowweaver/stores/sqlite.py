@@ -12,13 +12,15 @@ from pathlib import Path
 import apsw
 
 from flowweaver.core.changes import Changes
+from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError, StoreError
 from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName
 from flowweaver.stores import rows
+from flowweaver.stores.commit_rows import CommitRows, commit_rows
 from flowweaver.stores.connections import Readers, require_sqlite
-from flowweaver.stores.creation import create, names_of
+from flowweaver.stores.creation import create, names_of, write_results
 from flowweaver.stores.filesystems import checked_path
 from flowweaver.stores.locks import StoreLock
 from flowweaver.stores.sqlite_reading import SQLiteReading
@@ -40,15 +42,17 @@ class SQLiteStore(SQLiteReading):
         self.path = checked_path(Path(path))
         self._sql = statements()
         self._names: dict[int, tuple[str, ...]] = {}  # of the tasks of runs whose rows are not all there yet
+        self._with_rows: set[AttemptId] = set()  # attempts that run in processes, and so have rows
         self._lock = StoreLock(self.path, now=clock.now())
+        self._closed = False
         try:
             self._writer = Writer(str(self.path), vfs=vfs)
             self._readers = Readers(str(self.path), vfs=vfs)
             self._writer.begin_epoch()
+            self._with_rows.update(process.attempt for process in self.read_processes())
         except BaseException:
             self._lock.release()
             raise
-        self._closed = False
 
     # -------------------------------------------------------------------------------------------------------- writing
 
@@ -84,6 +88,8 @@ class SQLiteStore(SQLiteReading):
         except UnicodeEncodeError:
             changes = storable_changes(changes)
             self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
+        if self._with_rows:
+            self._with_rows.difference_update(closed.attempt for closed in changes.closed)
 
     def delete_run(self, run: int) -> None:
         """See `ports.Store`."""
@@ -92,43 +98,42 @@ class SQLiteStore(SQLiteReading):
         self._names.pop(run, None)
 
     def _write(self, cursor: apsw.Cursor, changes: Changes, processes: Sequence[ChildProcess]) -> None:
-        sql = self._sql
-        if changes.tasks:
-            self._write_tasks(cursor, changes)
-        if changes.results:
-            cursor.executemany(
-                sql["upsert_result"], [(rows.task_key(run, task), result) for run, task, result in changes.results]
-            )
-        if changes.started:
-            cursor.executemany(
-                sql["insert_attempt"],
-                [(rows.task_key(run, task), number, at) for (run, task, number), at in changes.started],
-            )
-        if changes.closed:
-            cursor.executemany(
-                sql["close_attempt"],
-                [
-                    (status, at, reason, message, error_type, rows.task_key(run, task), number)
-                    for (run, task, number), status, at, reason, message, error_type in changes.closed
-                ],
-            )
+        sql, found = self._sql, commit_rows(changes, self._with_rows)
+        if found.note_attempt:  # before the rows of their tasks say something else
+            cursor.executemany(sql["note_attempt"], found.note_attempt)
+        self._write_tasks(cursor, changes, found)
+        if found.results:
+            write_results(cursor, sql, found.results)
+        if found.insert_attempt:
+            cursor.executemany(sql["insert_attempt"], found.insert_attempt)
+        if found.close_attempt:
+            cursor.executemany(sql["close_attempt"], found.close_attempt)
         if processes:
+            self._with_rows.update(process.attempt for process in processes)
             cursor.executemany(sql["note_process"], map(_process_row, processes))
         if changes.runs:
             cursor.executemany(sql["update_run"], [(*rows.head_row(head), run) for run, head in changes.runs])
 
-    def _write_tasks(self, cursor: apsw.Cursor, changes: Changes) -> None:
-        updates = [(*rows.task_row(state), rows.task_key(run, task)) for run, task, state in changes.tasks]
-        before = cursor.connection.total_changes()
-        cursor.executemany(self._sql["update_task"], updates)
-        if cursor.connection.total_changes() - before == len(updates):
+    def _write_tasks(self, cursor: apsw.Cursor, changes: Changes, found: CommitRows) -> None:
+        if self._update_tasks(cursor, found) == len(changes.tasks):
             return
         # A row is not there yet: the run is being written in chunks, and this task is in a later one.
         cursor.executemany(
             self._sql["insert_pending_task"],
             [(rows.task_key(run, task), run, self._name_of(run, task)) for run, task, _ in changes.tasks],
         )
-        cursor.executemany(self._sql["update_task"], updates)
+        self._update_tasks(cursor, found)
+
+    def _update_tasks(self, cursor: apsw.Cursor, found: CommitRows) -> int:
+        """Gives how many rows there were to update."""
+        sql, before = self._sql, cursor.connection.total_changes()
+        if found.complete_task:
+            cursor.executemany(sql["complete_task"], found.complete_task)
+        if found.begin_task:
+            cursor.executemany(sql["begin_task"], found.begin_task)
+        if found.update_task:
+            cursor.executemany(sql["update_task"], found.update_task)
+        return cursor.connection.total_changes() - before
 
     def _name_of(self, run: int, task: int) -> str:
         names = self._names.get(run)

@@ -85,7 +85,7 @@ class SQLiteReading:
         self._check()
         with self._readers.snapshot() as connection:
             found = connection.executemany(self._sql["read_result"], [(rows.task_key(run, task),) for task in tasks])
-            return {rows.task_of(key)[1]: result for key, result in found}
+            return {rows.task_of(key)[1]: result for key, result in found if result is not None}
 
     def read_processes(self) -> list[ChildProcess]:
         """See `ports.Store`."""

@@ -122,7 +122,7 @@ class StoreContract(NewRunsContract, CommitsContract):
         key = store.create_run(RunName("w"), plan_of("a", "b", "c"), RunHead())
         store.create_tasks(key, 0, ["a"])
         store = self.restarted(store, tmp_path)
-        attempt = AttemptId(key, 2, 1)
+        attempt = AttemptId(key, 2, RICH_TASK.attempts)
         store.commit(
             Changes(
                 tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 2, RICH_TASK)],

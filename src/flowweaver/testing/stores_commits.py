@@ -14,7 +14,6 @@ from flowweaver.ports import ChildProcess, RunName
 from flowweaver.testing.stores_values import (
     COMPLETED,
     RICH_HEAD,
-    RICH_TASK,
     AnyStore,
     finished,
     plan_of,
@@ -62,8 +61,9 @@ class CommitsContract(AnyStore):
         store = self.opened(tmp_path)
         key = store.create_run(RunName("w"), plan_of("a", "b"), RunHead())
         closed, running = AttemptId(key, 0, 1), AttemptId(key, 1, 1)
+        runs = replace(COMPLETED, phase=TaskPhase.RUNNING, finished_at=None)
         changes = Changes(
-            tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 1, RICH_TASK)],
+            tasks=[TaskChanged(key, 0, COMPLETED), TaskChanged(key, 1, runs)],
             started=[AttemptStarted(closed, 1.0), AttemptStarted(running, 1.0)],
             closed=[AttemptClosed(closed, "completed", 2.0)],
             results=[ResultRecorded(key, 0, b'"r"')],

@@ -6,20 +6,34 @@ ON CONFLICT (key) DO NOTHING;
 -- name: insert_task
 INSERT INTO task_runs (
   status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type, key, run,
-  task_name
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+  task_name, given
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: copy_task
 INSERT INTO task_runs (
   key, run, task_name, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message,
-  error_type
+  error_type, given, result
 ) SELECT
-  ?, ?, ?, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type
-FROM task_runs WHERE key = ? AND status = 'completed';
+  ?, ?, ?, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type,
+  attempts > 0, result
+FROM task_runs WHERE key = ?4 AND status = 'completed'
+  AND (result IS NOT NULL OR EXISTS (SELECT 1 FROM large_results WHERE large_results.task = ?4));
 
 -- name: replace_tasks
 UPDATE task_runs SET status = 'cancelled', reason = 'Replaced', not_before = NULL, finished_at = ?
 WHERE key >= ? AND key < ? AND status IN ('pending', 'running', 'waiting');
+
+-- name: begin_task
+UPDATE task_runs SET
+  status = 'running', attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = NULL,
+  reason = '', message = '', error_type = ''
+WHERE key = ?;
+
+-- name: complete_task
+UPDATE task_runs SET
+  status = 'completed', attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = ?,
+  reason = '', message = '', error_type = '', result = ?
+WHERE key = ?;
 
 -- name: update_task
 UPDATE task_runs SET
@@ -42,12 +56,19 @@ SELECT count(*) FROM task_runs WHERE key >= ? AND key < ?;
 -- name: task_named
 SELECT key FROM task_runs WHERE task_name = ? ORDER BY key DESC LIMIT 1;
 
--- name: copy_result
-INSERT INTO results (task, result) SELECT ?, result FROM results WHERE task = ?;
+-- name: set_result
+UPDATE task_runs SET result = ? WHERE key = ?;
 
--- name: upsert_result
-INSERT INTO results (task, result) VALUES (?, ?)
+-- name: insert_large_result
+INSERT INTO large_results (task, result) VALUES (?, ?)
 ON CONFLICT (task) DO UPDATE SET result = excluded.result;
 
+-- name: copy_large_result
+INSERT INTO large_results (task, result) SELECT ?, result FROM large_results WHERE task = ?;
+
+-- name: delete_large_result
+DELETE FROM large_results WHERE task = ?;
+
 -- name: read_result
-SELECT task, result FROM results WHERE task = ?;
+SELECT key, ifnull(result, (SELECT large_results.result FROM large_results WHERE task = key))
+FROM task_runs WHERE key = ?;
