@@ -34,7 +34,7 @@ class TaskState:
     finished_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RunHead:
     """What there is to say of a run as a whole. Replaced as a whole at each step."""
 

@@ -129,14 +129,16 @@ class Intake:
     def take(self, asked: Iterable[Submission | Wish]) -> None:
         """Answer all of them; new runs are recorded together. Every answer is given, also where the store fails."""
         group: list[_Recording] = []
+        names: set[tuple[str, str]] = set()  # of the runs of the group
         rows = 0
         for each in asked:
             if not each.answer.set_running_or_notify_cancel():
                 continue
             try:
-                if any(_same_run(recording, each) for recording in group):
+                name = _name_of(each)
+                if name in names:  # it can only be answered when that run has been recorded
                     self._record(group)
-                    group, rows = [], 0
+                    group, names, rows = [], set(), 0
                 recording = self._submission(each) if isinstance(each, Submission) else self._wish(each)
             except Exception as error:  # noqa: BLE001 - it is the caller's to see
                 each.answer.set_exception(error)
@@ -145,8 +147,9 @@ class Intake:
                 size = min(len(recording.new.plan.tasks), ROWS_AT_ONCE)
                 if group and rows + size > ROWS_AT_ONCE:
                     self._record(group)
-                    group, rows = [], 0
+                    group, names, rows = [], set(), 0
                 group.append(recording)
+                names.add(name)
                 rows += size
         self._record(group)
 
@@ -267,9 +270,7 @@ def _given(new: NewRun) -> list[TaskState] | None:
     return with_states({task: state for task, (state, _) in new.kept.given.items()}, new.plan)
 
 
-def _same_run(recording: _Recording, asked: Submission | Wish) -> bool:
-    """Whether what is asked can only be answered when that run has been recorded."""
-    name = recording.new.name
-    if isinstance(asked, Submission):
-        return name == asked.name
-    return (name.workflow, name.run_id) == (asked.request.workflow, asked.request.run_id)
+def _name_of(asked: Submission | Wish) -> tuple[str, str]:
+    """The workflow and the run that it is about, of whatever generation."""
+    name = asked.name if isinstance(asked, Submission) else asked.request
+    return name.workflow, name.run_id

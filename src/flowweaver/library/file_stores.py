@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flowweaver.errors import ArgumentError, StoreError
 from flowweaver.library.abstract_stores import BaseStateStore
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowweaver.ports import Store
     from flowweaver.stores.json_reading import JSONReading
     from flowweaver.stores.sqlite_look import SQLiteLook
+    from flowweaver.stores.sqlite_reading import SQLiteReading
 
     Look = JSONReading | SQLiteLook
 
@@ -193,12 +194,15 @@ class FileStateStore(BaseStateStore):
         An executor, which has the file at `path` open, calls it before it opens a run: with nothing saved by name it
         costs nothing.
         """
+        from flowweaver.library.open_files import nothing_saved
         from flowweaver.library.saved_states import BY_NAME, read_state
 
+        if nothing_saved(path):
+            return
         with self._file(path) as file:
             if file.saved is None:
-                with self._look() as look:
-                    file.saved = {name.run_id for _, name in look.keys_of_workflow(BY_NAME)} if look else set()
+                kept = cast("JSONReading | SQLiteReading", file.store)
+                file.saved = {name.run_id for _, name in kept.keys_of_workflow(BY_NAME)}
             for name in file.saved.intersection(workflow.get_all_tasks()) if file.saved else ():
                 found = file.store.task_named(name)
                 if found is not None and file.store.read_run(found[0]).name.workflow == BY_NAME:

@@ -39,6 +39,12 @@ def opened(path: Path, open_store: Callable[[], Store], *, exclusive: bool) -> I
         _leave(path, file, exclusive=exclusive)
 
 
+def nothing_saved(path: Path) -> bool:
+    """Whether that file is open, and known to have no state that was saved by hand."""
+    file = _files.get(path)
+    return file is not None and file.saved is not None and not file.saved
+
+
 @contextmanager
 def if_open(path: Path) -> Iterator[OpenFile | None]:
     """The store of that real path where it is open in this process."""

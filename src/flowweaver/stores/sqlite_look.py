@@ -53,10 +53,6 @@ class SQLiteLook(SQLiteReading):
             found.setdefault(task_of(task)[1], []).append(AttemptRow(*row))
         return found
 
-    def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
-        """The runs of one workflow, oldest first."""
-        return [(key, RunName(*name)) for key, *name in self._rows("keys_of_workflow", (workflow,))]
-
     def close(self) -> None:
         """Let the file go."""
         self._readers.close()

@@ -44,6 +44,10 @@ class SQLiteReading:
         found = self._rows("find_newest", (name.workflow, name.run_id))
         return self._read_run(found[0][0], plan) if found else None
 
+    def keys_of_workflow(self, workflow: str) -> list[tuple[int, RunName]]:
+        """The runs of one workflow, oldest first."""
+        return [(key, RunName(*name)) for key, *name in self._rows("keys_of_workflow", (workflow,))]
+
     def task_named(self, name: str) -> tuple[int, int] | None:
         """See `ports.Store`."""
         found = self._rows("task_named", (storable(name),))

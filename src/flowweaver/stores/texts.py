@@ -27,6 +27,8 @@ def storable_name(name: RunName) -> RunName:
 
 def storable_head(head: RunHead) -> RunHead:
     """The same for a run's head."""
+    if (head.reason + head.message + head.rerun_token).isascii():
+        return head
     return replace(
         head, reason=storable(head.reason), message=storable(head.message), rerun_token=storable(head.rerun_token)
     )
