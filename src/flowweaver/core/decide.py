@@ -20,6 +20,7 @@ from flowweaver.core.events import (
     DrainRequested,
     Event,
     InterruptRequested,
+    Request,
     RerunRequested,
     RunAdmitted,
     RunDue,
@@ -39,7 +40,10 @@ def decide(world: World, events: Sequence[Event], now: float) -> Changes:
     """All that follows from `events` at the instant `now`, and the attempts that can start after it."""
     batch = _Batch(world, now)
     for event in sorted(events, key=urgency) if len(events) > 1 else events:
-        batch.take(event)
+        if isinstance(event, AttemptEnded):  # most are
+            batch.attempt_ended(event)
+        else:
+            batch.take(event)
     batch.close_runs()
     batch.start_attempts()
     batch.close()
@@ -62,10 +66,8 @@ class _Batch:
             draft = self.drafts[run] = RunDraft(state, self.changes, self.now, self.world.abandoned)
         return draft
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Request | Timer) -> None:
         match event:
-            case AttemptEnded():
-                self._attempt_ended(event)
             case DrainRequested():
                 self.changes.draining = True
             case InterruptRequested():
@@ -75,13 +77,14 @@ class _Batch:
             case _:
                 self._run_event(event)
 
-    def _attempt_ended(self, event: AttemptEnded) -> None:
-        draft = self.draft(event.attempt.run)
-        if event.attempt in self.world.abandoned:
-            self.changes.returned.append(event.attempt)
+    def attempt_ended(self, event: AttemptEnded) -> None:
+        attempt = event.attempt
+        draft = self.draft(attempt.run)
+        if attempt in self.world.abandoned:
+            self.changes.returned.append(attempt)
             if draft is not None:
-                draft.abandoned_attempt_returned(event.attempt)
-        elif draft is not None and draft.is_current(event.attempt):
+                draft.abandoned_attempt_returned(attempt)
+        elif draft is not None and draft.is_current(attempt):
             draft.attempt_ended(event)
 
     def _run_event(self, event: Timer | RunRequested) -> None:

@@ -235,14 +235,11 @@ class RunDraft(RunSteps):
         state, head = self.task(task), self.head
         attempt = AttemptId(self.run.key, task, state.attempts + 1)
         self.changes.started.append(AttemptStarted(attempt, self.now))
-        # Written out, here and in `RunSteps._complete`: most steps are these two, and `replace` takes twice as long.
+        phase = after(state.phase, Step.START, task=self.run.graph.names[task])
+        started_at = self.now if state.started_at is None else state.started_at
+        # By position, here and in `RunSteps._complete`: most steps are these two, and by name it takes twice as long.
         self._tasks[task] = TaskState(
-            phase=after(state.phase, Step.START, task=self.run.graph.names[task]),
-            attempts=attempt.number,
-            failures=state.failures,
-            crashes=state.crashes,
-            error_type=state.error_type,
-            started_at=self.now if state.started_at is None else state.started_at,
+            phase, attempt.number, state.failures, state.crashes, "", "", state.error_type, None, started_at
         )
         self.running += 1
         limit = self.run.plan.timeout_seconds

@@ -59,8 +59,8 @@ class RunHead:
 
     def has_room(self, running: int) -> bool:
         """Whether the run allows one more attempt beside so many."""
-        if self.suspended or self.closed:
-            return False
+        if self.suspended or self.failed_fast or self.shutdown is not None or self.phase.finished:
+            return False  # suspended or closed, written out: it is asked several times for each task
         return self.parallelism is None or running < self.parallelism
 
 

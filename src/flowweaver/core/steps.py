@@ -103,13 +103,9 @@ class RunSteps:
         state = self.task(task)
         if state.phase is TaskPhase.RUNNING:
             self.running -= 1
+        phase = after(state.phase, Step.COMPLETE, task=self.run.graph.names[task])
         self._tasks[task] = TaskState(
-            phase=after(state.phase, Step.COMPLETE, task=self.run.graph.names[task]),
-            attempts=state.attempts,
-            failures=state.failures,
-            crashes=state.crashes,
-            started_at=state.started_at,
-            finished_at=ended_at,
+            phase, state.attempts, state.failures, state.crashes, "", "", "", None, state.started_at, ended_at
         )
         self._finish(task)
 
@@ -239,10 +235,10 @@ class RunSteps:
             self._unfinished -= 1
             completed = tasks[done].phase is TaskPhase.COMPLETED
             for dependant in dependants[done]:
-                if (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
-                    continue
                 unmet = all_unmet.get(dependant, run.unmet[dependant]) - 1
                 all_unmet[dependant] = unmet
+                if (unmet and completed) or (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
+                    continue
                 if not completed and run.plan.tasks[dependant].trigger_rule is TriggerRule.ALL_COMPLETED:
                     message = f'"{run.graph.names[done]}" did not complete'
                     reason = Reason.DEPENDENCY_NOT_COMPLETED

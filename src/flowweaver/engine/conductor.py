@@ -171,7 +171,8 @@ class Conductor:
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        asked = [event for event in arrived if not self.intake.submissions.keep(event)]
+        submissions = self.intake.submissions
+        asked = [event for event in arrived if not submissions.keep(event)] if len(submissions) else arrived
         # First come the runs that are new here: what is asked of them is asked of what is left of them.
         events = self.intake.take_events()
         events += asked
@@ -230,15 +231,15 @@ class Conductor:
                 self._executor.start(self._attempt(run, attempt, inputs), self._arrived)
 
     def _attempt(self, run: RunState, attempt: AttemptId, inputs: Mapping[str, Dependency]) -> Attempt:
-        head = run.head
+        head, plan = run.head, run.plan
         return Attempt(
-            id=attempt,
-            task=run.plan.tasks[attempt.task],
-            run=run.plan,
+            attempt,
+            plan.tasks[attempt.task],
+            plan,
             run_started_at=head.started_at if head.started_at is not None else head.created_at,
             dependencies=inputs,
             rerun_token=head.rerun_token,
-            origin="" if run.plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
+            origin="" if plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
             on_process=lambda pid, started: self._arrived(ChildProcess(attempt, pid, started)),
         )
 

@@ -63,14 +63,14 @@ class Inputs:
 
         One that waits has its result already, and is not what it will be: that is read from the store in its time.
         """
-        tasks = run.tasks
-        if self.bytes + len(result) > KEPT_BYTES or tasks[task].phase is not TaskPhase.COMPLETED:
+        tasks, size = run.tasks, len(result)
+        state = tasks[task]
+        if self.bytes + size > KEPT_BYTES or state.phase is not TaskPhase.COMPLETED:
             return
         readers = sum([not tasks[reader].phase.finished for reader in run.graph.dependants[task]])
         if readers:
-            known = _known(tasks[task], result)
-            self._kept.setdefault(run.key, {})[task] = _Kept(known, len(result), readers)
-            self.bytes += len(result)
+            self._kept.setdefault(run.key, {})[task] = _Kept(_known(state, result), size, readers)
+            self.bytes += size
 
     def finished(self, run: RunState, task: int) -> None:
         """A task has finished: results that only it was going to read can go."""

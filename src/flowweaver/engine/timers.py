@@ -43,8 +43,8 @@ class Timers:
     def next_due_at(self) -> float | None:
         """When the first one is due; None where there is none. From any thread."""
         try:
-            return self._heap[0][0]
-        except IndexError:
+            return self._heap[0][0] if self._heap else None
+        except IndexError:  # somebody has just taken the last one
             return None
 
     def take_due(self, now: float) -> list[Timer]:

@@ -97,9 +97,12 @@ class Task:
             what = f"task '{name}': retry is {self.retry!r:.80}"
             raise ArgumentError(f"{what}: use RetryPolicy(…), and retries=… for a number of them")
         self.version = str(self.version)
-        self.trigger_rule = choice(TriggerRule, self.trigger_rule, f"task '{name}': trigger_rule")
-        self.on_crash = choice(OnCrash, self.on_crash, f"task '{name}': on_crash")
-        self.isolation = choice(Isolation, self.isolation, f"task '{name}': isolation")
+        if type(self.trigger_rule) is not TriggerRule:
+            self.trigger_rule = choice(TriggerRule, self.trigger_rule, f"task '{name}': trigger_rule")
+        if type(self.on_crash) is not OnCrash:
+            self.on_crash = choice(OnCrash, self.on_crash, f"task '{name}': on_crash")
+        if type(self.isolation) is not Isolation:
+            self.isolation = choice(Isolation, self.isolation, f"task '{name}': isolation")
 
     @property
     def attempts(self) -> int:
