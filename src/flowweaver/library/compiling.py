@@ -89,10 +89,10 @@ def _task_plan(task: Task, depends_on: tuple[str, ...], params: Mapping[str, Any
         function = importable(task.fn, task.name)
         kind, body = "python", {"function": function, "isolation": "Process", "retryOn": retry_on}
     return TaskPlan(
-        name=task.name,
-        kind=kind,
-        body=body,
-        depends_on=depends_on,
+        task.name,
+        kind,
+        body,
+        depends_on,
         trigger_rule=choice(TriggerRule, task.trigger_rule, "trigger_rule"),
         retry=_NEVER
         if _is_plain(task)

@@ -53,34 +53,35 @@ def arguments(
     if takes is None:
         return [], {}
     positional_only, named, everything, defaults = takes
-    sources = _by_parameter(results)
+    left, respelled = dict(results), _respelled(results)
     positional = []
     for name in positional_only:
-        if name in sources:
-            positional.append(read(results[sources.pop(name)]))
+        source = name if name in left else respelled.get(name)
+        if source is not None:
+            positional.append(read(left.pop(source)))
         elif name in defaults:
             positional.append(defaults[name])  # one that follows can only be passed behind it
         else:
             raise _missing(name, task, missing)
     keywords = {}
     for name in named:
-        if name in sources:
-            keywords[name] = read(results[sources.pop(name)])
+        source = name if name in left else respelled.get(name)
+        if source is not None:
+            keywords[name] = read(left.pop(source))
         elif name not in defaults:
             raise _missing(name, task, missing)
     if everything:
-        for source in sources.values():
-            keywords[source] = read(results[source])
+        for source, result in left.items():
+            keywords[source] = read(result)
     return positional, keywords
 
 
-def _by_parameter(names: Mapping[str, Any]) -> dict[str, str]:
-    """The names of tasks by the parameter that each one goes to: of "a-b" and "a_b" the second is a_b."""
-    found = {name: name for name in names}
+def _respelled(names: Mapping[str, Any]) -> dict[str, str]:
+    """Tasks with hyphens in their names, by the parameter that each goes to: of "a-b" and "a_b" the second is a_b."""
+    found: dict[str, str] = {}
     for name in names:
-        if "-" in name and (spelled := name.replace("-", "_")) not in names and spelled not in found:
-            del found[name]
-            found[spelled] = name
+        if "-" in name and (spelled := name.replace("-", "_")) not in names:
+            found.setdefault(spelled, name)
     return found
 
 
