@@ -17,8 +17,10 @@ from pathlib import Path
 from workloads import Ran, Workload, add, function_of, layered, main, tell
 
 SELECT = """
-SELECT task_runs.key, task_runs.task_name, task_runs.status, task_runs.attempts, results.result
-FROM task_runs LEFT JOIN results ON results.task = task_runs.key ORDER BY task_runs.key
+SELECT
+  task_runs.key, task_runs.task_name, task_runs.status, task_runs.attempts,
+  coalesce(task_runs.result, large_results.result)
+FROM task_runs LEFT JOIN large_results ON large_results.task = task_runs.key ORDER BY task_runs.key
 """
 
 

@@ -30,8 +30,12 @@ def open_run(
     """
     graph = graph or plan.graph()
     states = tasks if tasks is not None else [TaskState()] * len(plan.tasks)
-    waiting = [not state.phase.finished for state in states]
-    unmet = [sum([waiting[wanted] for wanted in dependencies]) for dependencies in graph.dependencies]
+    if tasks is None:
+        unmet, unfinished = [len(dependencies) for dependencies in graph.dependencies], len(states)
+    else:
+        waiting = [not state.phase.finished for state in states]
+        unmet = [sum([waiting[wanted] for wanted in dependencies]) for dependencies in graph.dependencies]
+        unfinished = sum(waiting)
     run = RunState(
         key=key,
         workflow=name[0],
@@ -43,12 +47,12 @@ def open_run(
         tasks=states,
         unmet=unmet,
         ready=deque(),
-        running=sum(state.phase is TaskPhase.RUNNING for state in states),
-        unfinished=sum(waiting),
+        running=[state.phase for state in states].count(TaskPhase.RUNNING),
+        unfinished=unfinished,
     )
     if not run.head.closed:
         run.ready.extend(
-            task for task, count in enumerate(unmet) if not count and states[task].phase is TaskPhase.PENDING
+            [task for task, count in enumerate(unmet) if not count and states[task].phase is TaskPhase.PENDING]
         )
     return run
 

@@ -106,7 +106,7 @@ _ORDER = ("status", "result", "error", "timestamp")
 
 def read_old_sqlite(path: Path) -> OldStates | None:
     """The same for an SQLite file."""
-    if not path.exists():
+    if not path.exists() or _says_it_is_ours(path):
         return None
     import apsw
 
@@ -129,6 +129,19 @@ def read_old_sqlite(path: Path) -> OldStates | None:
             ),
         )
     )
+
+
+def _says_it_is_ours(path: Path) -> bool:
+    """Whether the header of an SQLite file names this program. A new one says so with its first checkpoint; to open
+    the file costs much more, because what a killed process has left in its log is brought into it then.
+    """
+    from flowweaver.stores.migrations import APPLICATION_ID
+
+    try:
+        with path.open("rb") as file:
+            return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")  # https://sqlite.org/fileformat.html
+    except OSError:
+        return False  # whoever opens it will say why
 
 
 def _given(path: Path, states: Iterable[tuple[Any, ...]]) -> Iterable[tuple[str, Given]]:
