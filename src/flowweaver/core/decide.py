@@ -39,11 +39,14 @@ from flowweaver.core.state import World
 def decide(world: World, events: Sequence[Event], now: float) -> Changes:
     """All that follows from `events` at the instant `now`, and the attempts that can start after it."""
     batch = _Batch(world, now)
-    for event in sorted(events, key=urgency) if len(events) > 1 else events:
-        if isinstance(event, AttemptEnded):  # most are
+    others: list[Request | Timer] = []
+    for event in events:
+        if isinstance(event, AttemptEnded):
             batch.attempt_ended(event)
         else:
-            batch.take(event)
+            others.append(event)
+    for other in sorted(others, key=urgency):
+        batch.take(other)
     batch.close_runs()
     batch.start_attempts()
     batch.close()
@@ -127,8 +130,8 @@ class _Batch:
                     task = draft.next_task(quarantine_free=quarantine_free)
                     if task is None:
                         continue
-                    quarantine_free = quarantine_free and not draft.is_suspect(task)
-                    draft.start(task)
+                    suspect = draft.start(task)
+                    quarantine_free = quarantine_free and not suspect
                     free -= 1
                     if not free:
                         return

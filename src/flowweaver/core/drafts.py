@@ -23,7 +23,7 @@ from flowweaver.core.events import (
 )
 from flowweaver.core.phases import Reason, RunPhase, Step, TaskPhase, after
 from flowweaver.core.plan import OnCrash
-from flowweaver.core.state import TaskState
+from flowweaver.core.state import QUARANTINE_AT, TaskState
 from flowweaver.core.steps import RunSteps
 
 
@@ -221,17 +221,16 @@ class RunDraft(RunSteps):
 
     def _may_start(self, task: int, *, quarantine_free: bool) -> bool:
         """Whether a ready task can start beside what runs now: never beside a body of its own that was given up."""
-        return not self._body_is_there(task) and (quarantine_free or not self.is_suspect(task))
+        body_is_there = self._abandoned and self._body_is_there(task)
+        return not body_is_there and (quarantine_free or not self.is_suspect(task))
 
     def _body_is_there(self, task: int) -> bool:
         """Whether a body of that task was given up and has not returned."""
-        if not self._abandoned:
-            return False
         last = AttemptId(self.run.key, task, self.task(task).attempts)
         return last in self._abandoned and last not in self.changes.returned
 
-    def start(self, task: int) -> None:
-        """Record the start of that task's next attempt."""
+    def start(self, task: int) -> bool:
+        """Record the start of that task's next attempt; gives whether it must run while no other suspect does."""
         state, head = self.task(task), self.head
         attempt = AttemptId(self.run.key, task, state.attempts + 1)
         self.changes.started.append(AttemptStarted(attempt, self.now))
@@ -251,6 +250,7 @@ class RunDraft(RunSteps):
                 started_at=self.now if head.started_at is None else head.started_at,
                 deadline=self.now + limit if head.deadline is None and limit is not None else head.deadline,
             )
+        return state.crashes >= QUARANTINE_AT
 
     # ------------------------------------------------------------------------------------------------------ closing
 

@@ -51,16 +51,17 @@ class RunHead:
     priority: int = 0
     parallelism: int | None = None
     rerun_token: str = ""  # the newest one that was carried out
+    #: no attempt may start any more, whatever is ready: asked several times for each task, and so worked out once
+    closed: bool = field(init=False)
 
-    @property
-    def closed(self) -> bool:
-        """No attempt may start any more, whatever is ready."""
-        return self.failed_fast or self.shutdown is not None or self.phase.finished
+    def __post_init__(self) -> None:
+        closed = self.failed_fast or self.shutdown is not None or self.phase.finished
+        object.__setattr__(self, "closed", closed)
 
     def has_room(self, running: int) -> bool:
         """Whether the run allows one more attempt beside so many."""
-        if self.suspended or self.failed_fast or self.shutdown is not None or self.phase.finished:
-            return False  # suspended or closed, written out: it is asked several times for each task
+        if self.suspended or self.closed:
+            return False
         return self.parallelism is None or running < self.parallelism
 
 

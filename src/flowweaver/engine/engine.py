@@ -46,13 +46,10 @@ logger = logging.getLogger(__name__)
 class SystemClock:
     """The machine's clocks."""
 
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since some moment in this process."""
-        return time.monotonic()
+    #: seconds since the epoch
+    now = staticmethod(time.time)
+    #: seconds since some moment in this process
+    monotonic = staticmethod(time.monotonic)
 
 
 class Engine:

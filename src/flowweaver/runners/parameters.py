@@ -10,18 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 
 
-class _Parameters(NamedTuple):
-    """What a function takes."""
-
-    positional_only: tuple[str, ...]
-    named: tuple[str, ...]  # may be passed by name
-    everything: bool  # has **kwargs
-    defaults: Mapping[str, Any]
+_Parameters = tuple[tuple[str, ...], tuple[str, ...], bool, Mapping[str, Any]]
+"""What a function takes: parameters by position only, those that may be passed by name, whether **kwargs, defaults."""
 
 
 class MissingParameter(TypeError):
@@ -94,7 +89,7 @@ def _parameters_of(function: Callable[..., Any]) -> _Parameters | None:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    return _Parameters(
+    return (
         tuple(each.name for each in parameters if each.kind is each.POSITIONAL_ONLY),
         tuple(each.name for each in parameters if each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}),
         any(each.kind is each.VAR_KEYWORD for each in parameters),
@@ -111,7 +106,7 @@ def _of_code(function: FunctionType, bound: int) -> _Parameters:
         defaults.update(zip(names[count - len(function.__defaults__) : count], function.__defaults__, strict=True))
     if function.__kwdefaults__:
         defaults.update(function.__kwdefaults__)
-    return _Parameters(
+    return (
         names[bound : code.co_posonlyargcount],
         names[max(bound, code.co_posonlyargcount) : count + code.co_kwonlyargcount],
         bool(code.co_flags & inspect.CO_VARKEYWORDS),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from flowweaver.core.phases import Reason
@@ -26,19 +26,21 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls
 
 
-def _encoder() -> Callable[[Any], str]:
-    """What makes JSON of a value. `JSONEncoder.encode` makes its encoder in C anew each time, which takes longer than
-    a small value does.
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
+    """What makes pieces of JSON of a value; its second argument is 0. `JSONEncoder.encode` makes this anew each time,
+    which takes longer than a small value does.
     """
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     make = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # None in a Python without it
     if make is None:
-        return encoder.encode
-    chunks = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
-    return lambda value: "".join(chunks(value, 0))
+        return lambda value, _: encoder.iterencode(value)
+    found: Callable[[Any, int], Iterable[str]] = make(
+        None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+    )
+    return found
 
 
-_dumps = _encoder()
+_pieces = _encoder()
 
 _FIXES = {
     "bytes": "decode it to text, with base64 where it is binary",
@@ -68,7 +70,7 @@ def encode_result(value: Any, *, name: str = "result", limit: int = MAX_RESULT_B
     if not _is_small(value):
         _check(value, name, limit)
     try:
-        text = _dumps(value)
+        text = "".join(_pieces(value, 0))
     except ValueError as exc:  # an integer of more digits than Python converts
         raise Refused(Reason.RESULT_NOT_JSON, f"{name} can not be written as JSON: {exc}") from exc
     try:

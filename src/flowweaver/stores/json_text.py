@@ -23,7 +23,7 @@ PLAN = b'\n}, "plan": '
 
 RESULT = b', "result": '  # the last field of a task, where it has one
 
-_HEAD_DEFAULTS = {field.name: field.default for field in fields(RunHead) if field.name != "phase"}
+_HEAD_DEFAULTS = {field.name: field.default for field in fields(RunHead) if field.init and field.name != "phase"}
 _TASK_DEFAULTS = {field.name: field.default for field in fields(TaskState) if field.name != "phase"}
 _PENDING = TaskState()
 _PENDING_LINE = '{"status": "pending"}'
