@@ -19,7 +19,7 @@ from workloads import Ran, Workload, add, function_of, layered, main, tell
 SELECT = """
 SELECT
   task_runs.key, task_runs.task_name, task_runs.status, task_runs.attempts,
-  coalesce(task_runs.result, large_results.result)
+  coalesce(task_runs.small_result, large_results.result)
 FROM task_runs LEFT JOIN large_results ON large_results.task = task_runs.key ORDER BY task_runs.key
 """
 

@@ -75,7 +75,7 @@ class SameRows:
         cursor, key = self.cursor, task_key(1, task)
         cursor.execute("BEGIN IMMEDIATE")
         cursor.executemany(
-            "UPDATE task_runs SET status=?, attempts=1, started_at=1.0, finished_at=?, result=? WHERE key=?",
+            "UPDATE task_runs SET status=?, attempts=1, started_at=1.0, finished_at=?, small_result=? WHERE key=?",
             [("completed", 2.0, RESULT, key), ("running", None, None, key + 1)],
         )
         cursor.execute("UPDATE meta SET sequence=sequence+1")

@@ -132,7 +132,7 @@ def test_a_file_that_is_damaged_is_what_to_look_at_first(flowweaver, manifest, f
 def test_a_file_that_contradicts_itself_is_what_to_look_at_first(flowweaver, manifest, folder):
     assert flowweaver("run", manifest("- name: good\n  value: 1\n"), "--state", "state.db").returncode == 0
     connection = apsw.Connection(str(folder / "state.db"))
-    connection.execute("UPDATE task_runs SET result = NULL")
+    connection.execute("UPDATE task_runs SET small_result = NULL")
     connection.close()
 
     first = parts_of(flowweaver(*ALONE, "--state", "state.db").stdout)["what to look at first"]

@@ -62,7 +62,7 @@ def places(path, store):
     def look(run):
         key = run << 24
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            [(small,)] = connection.execute("SELECT result FROM task_runs WHERE key = ?", (key,)).fetchall()
+            [(small,)] = connection.execute("SELECT small_result FROM task_runs WHERE key = ?", (key,)).fetchall()
             large = connection.execute("SELECT result FROM large_results WHERE task = ?", (key,)).fetchall()
             every = connection.execute("SELECT result FROM results WHERE task = ?", (key,)).fetchall()
         with closing(SQLiteLook(path)) as found:

@@ -9,7 +9,7 @@ SELECT
   coalesce(noted.reason, iif(task_runs.attempts, '', task_runs.reason)),
   coalesce(noted.message, iif(task_runs.attempts, '', task_runs.message)),
   coalesce(noted.error_type, iif(task_runs.attempts, '', task_runs.error_type)),
-  coalesce(task_runs.result, large_results.result)
+  coalesce(task_runs.small_result, large_results.result)
 FROM task_runs
   JOIN runs ON runs.key = task_runs.run
   LEFT JOIN noted_attempts AS noted ON noted.task = task_runs.key

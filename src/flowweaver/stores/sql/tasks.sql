@@ -12,12 +12,12 @@ INSERT INTO task_runs (
 -- name: copy_task
 INSERT INTO task_runs (
   key, run, task_name, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message,
-  error_type, given, result
+  error_type, given, small_result
 ) SELECT
   ?, ?, ?, status, attempts, failures, crashes, not_before, started_at, finished_at, reason, message, error_type,
-  attempts > 0, result
+  attempts > 0, small_result
 FROM task_runs WHERE key = ?4 AND status = 'completed'
-  AND (result IS NOT NULL OR EXISTS (SELECT 1 FROM large_results WHERE large_results.task = ?4));
+  AND (small_result IS NOT NULL OR EXISTS (SELECT 1 FROM large_results WHERE large_results.task = ?4));
 
 -- name: replace_tasks
 UPDATE task_runs SET status = 'cancelled', reason = 'Replaced', not_before = NULL, finished_at = ?
@@ -32,7 +32,7 @@ WHERE key = ?;
 -- name: complete_task
 UPDATE task_runs SET
   status = 'completed', attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = ?,
-  reason = '', message = '', error_type = '', result = ?
+  reason = '', message = '', error_type = '', small_result = ?
 WHERE key = ?;
 
 -- name: update_task
@@ -57,7 +57,7 @@ SELECT count(*) FROM task_runs WHERE key >= ? AND key < ?;
 SELECT key FROM task_runs WHERE task_name = ? ORDER BY key DESC LIMIT 1;
 
 -- name: set_result
-UPDATE task_runs SET result = ? WHERE key = ?;
+UPDATE task_runs SET small_result = ? WHERE key = ?;
 
 -- name: insert_large_result
 INSERT INTO large_results (task, result) VALUES (?, ?)
@@ -70,5 +70,5 @@ INSERT INTO large_results (task, result) SELECT ?, result FROM large_results WHE
 DELETE FROM large_results WHERE task = ?;
 
 -- name: read_result
-SELECT key, ifnull(result, (SELECT large_results.result FROM large_results WHERE task = key))
+SELECT key, ifnull(small_result, (SELECT large_results.result FROM large_results WHERE task = key))
 FROM task_runs WHERE key = ?;

@@ -24,9 +24,9 @@ WHERE attempts = 1 AND status IN ('running', 'completed') AND NOT given
 
 ALTER TABLE results RENAME TO large_results;
 
-ALTER TABLE task_runs ADD COLUMN result BLOB;
+ALTER TABLE task_runs ADD COLUMN small_result BLOB;
 
 CREATE VIEW results AS
-SELECT key AS task, result FROM task_runs WHERE result IS NOT NULL
+SELECT key AS task, small_result AS result FROM task_runs WHERE small_result IS NOT NULL
 UNION ALL
 SELECT task, result FROM large_results;
