@@ -50,6 +50,14 @@ def test_a_plan_is_read_back_from_json_as_it_was():
     assert plan_from_json(json.loads(plan_to_text(PLAN))) == PLAN
 
 
+def test_each_thing_is_said_once():
+    def once(pairs):
+        assert len(dict(pairs)) == len(pairs), pairs
+        return dict(pairs)
+
+    json.loads(plan_to_text(PLAN), object_pairs_hook=once)
+
+
 def test_what_is_default_is_not_written():
     plan = RunPlan(tasks=(TaskPlan(name="a", kind="call"), TaskPlan(name="b", kind="call", depends_on=("a",))))
     assert json.loads(plan_to_text(plan)) == {
