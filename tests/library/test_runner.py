@@ -315,7 +315,7 @@ def test_signals_at_any_moment_under_load_lose_nothing(program, kind, number):
         _, said = process.communicate(timeout=PATIENCE)
         status = process.returncode
         if number is signal.SIGINT and "KeyboardInterrupt" in said:
-            assert " INFO " not in said or nightly.has_completed()  # Python was loading, or all was done
+            assert " INFO " not in said  # Python was loading still
             continue
         assert "Traceback" not in said
         killed += status == -signal.SIGKILL

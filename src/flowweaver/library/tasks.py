@@ -88,8 +88,7 @@ class Task:
         self.timeout = _checked_timeout(name, self.timeout)
         if not callable(self.fn):
             raise ArgumentError(f"task '{name}': fn is {self.fn!r:.80}: use a function, and do not call it yourself")
-        if self.depends_on != ():
-            self.depends_on = checked_dependencies(name, self.depends_on)
+        self.depends_on = checked_dependencies(name, self.depends_on)
         if self.on_status_change is not None:
             checked_callback(self.on_status_change, f"task '{name}': on_status_change")
         if self.on_retry is not None:
