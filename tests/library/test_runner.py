@@ -349,6 +349,29 @@ def test_a_killed_run_goes_on(program):
     assert sum((nightly.lines("end") - before).values()) < 9
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_an_interrupt_after_the_end_leaves_no_traceback(own):
+    handler = "signal.signal(signal.SIGINT, lambda *_: print('mine'))" if own else ""
+    text = f"""
+import os, signal
+from flowweaver import Task, Workflow, WorkflowRunner
+{handler}
+workflow = Workflow("w")
+workflow.add_task(Task("a", lambda: 1))
+try:
+    WorkflowRunner(workflow).main()
+finally:
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", text], check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert (process.returncode, process.stdout) == ((0, "mine\n") if own else (-signal.SIGINT, ""))
+    assert "INFO" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_an_interrupt_that_is_ignored_from_outside_stays_ignored(program):
     nightly = program(tasks=3, seconds=0.3, width=1)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it runs in the background

@@ -29,7 +29,7 @@ from flowweaver.library.executing import checked_workflow
 from flowweaver.library.executors import EngineExecutor, ThreadedExecutor
 from flowweaver.library.policies import OnChange
 from flowweaver.library.runner_log import Chronicle, plain
-from flowweaver.library.runner_signals import SignalReader, signals_read
+from flowweaver.library.runner_signals import SignalReader, let_interrupts_end_the_process, signals_read
 from flowweaver.library.runner_systemd import Notifier
 from flowweaver.library.statuses import TaskStatus, WorkflowStatus
 
@@ -102,13 +102,16 @@ class WorkflowRunner:
         self._life: Life | None = None  # of its engine, once there is one
 
     def main(self) -> NoReturn:
-        """`run`, and end the process with its status. A log that nobody has set up goes to standard error."""
+        """`run`, and end the process with its status. A log that nobody has set up goes to standard error, and Ctrl-C
+        before the run or after it ends the process as SIGINT does, without a traceback.
+        """
         if not logging.getLogger().handlers:
             from flowweaver.telemetry.logs import TextLines
 
             handler = logging.StreamHandler()
             handler.setFormatter(TextLines())
             logging.basicConfig(level=logging.INFO, handlers=[handler])
+        let_interrupts_end_the_process()
         sys.exit(self.run())
 
     def run(self) -> int:

@@ -73,5 +73,14 @@ def signals_read() -> Iterator[SignalReader]:
         reader.close()
 
 
+def let_interrupts_end_the_process() -> None:
+    """From now on SIGINT does what it does in other programs, and raises nothing: before a run and after it nothing is
+    under way that a `KeyboardInterrupt` could save. A handler that is somebody's own stays, and so does ignoring it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _nothing(number: int, frame: FrameType | None) -> None:
     """The number has been written already."""
