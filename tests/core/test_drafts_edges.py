@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -33,6 +32,7 @@ from flowweaver.core.events import (
 )
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import FailurePolicy, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState, World
 
 BROKEN = Failed(message="it broke", error_type="OSError")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from flowweaver.core.apply import admit, open_run
 from flowweaver.core.invariants import violations
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan, TriggerRule
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, RunState, TaskState, World
 
 DONE = TaskState(phase=TaskPhase.COMPLETED, attempts=1, started_at=1.0, finished_at=2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowweaver.core.phases import TRANSITIONS, RunPhase, Step, TaskPhase, after
+from flowweaver.core.phases import TRANSITIONS, Following, RunPhase, Step, TaskPhase, after
 from flowweaver.errors import IllegalTransition
 
 
@@ -29,3 +29,14 @@ def test_every_phase_can_be_reached_and_every_step_is_used():
 def test_which_phases_are_the_end():
     assert [phase for phase in TaskPhase if phase.finished] == ["completed", "failed", "skipped", "cancelled"]
     assert [phase for phase in RunPhase if phase.finished] == ["completed", "failed", "cancelled"]
+
+
+@pytest.mark.parametrize("step", Step)
+def test_what_follows_from_one_step_is_what_the_table_says_of_it(step):
+    following = Following(step)
+    for phase in TaskPhase:
+        if (phase, step) in TRANSITIONS:
+            assert following[phase] is TRANSITIONS[phase, step]
+            continue
+        with pytest.raises(IllegalTransition, match=f"^a task that is {phase} can not {step}$"):
+            following[phase]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+
+import pytest
 
 from flowweaver.core.plan import (
     FailurePolicy,
@@ -14,9 +16,10 @@ from flowweaver.core.plan import (
     TaskPlan,
     TriggerRule,
     digest,
-    plan_from_json,
+    plan_from_text,
     plan_to_text,
 )
+from flowweaver.core.records import replace
 
 PLAN = RunPlan(
     name="etl",
@@ -47,7 +50,37 @@ PLAN = RunPlan(
 
 
 def test_a_plan_is_read_back_from_json_as_it_was():
-    assert plan_from_json(json.loads(plan_to_text(PLAN))) == PLAN
+    assert plan_from_text(plan_to_text(PLAN)) == PLAN
+
+
+def test_text_that_utf_8_has_no_bytes_for_comes_back_as_it_was():
+    odd = replace(PLAN, name="a\ud800b", params={"\udfff": ["\ud83d", "✓"]})
+    text = plan_to_text(odd)
+    assert text.isascii()
+    assert plan_from_text(text) == odd
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "Expected `object`"),
+        ('{"tasks": 1}', "$.tasks"),
+        ('{"tasks": [{"name": "a"}]}', "`kind`"),
+        ('{"tasks": [], "failure_policy": "Perhaps"}', "Perhaps"),
+        ('{"name": "\\ud800", "tasks": [{"kind": "value"}]}', "`name`"),
+        ('{"name": "\\ud800", "tasks": ', "Expecting value"),
+    ],
+)
+def test_what_is_no_plan_is_said_to_be_none(text, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        plan_from_text(text)
+
+
+def test_a_plan_that_says_nothing_else_is_made_of_defaults():
+    plan = plan_from_text('{"tasks": []}')
+    assert plan == RunPlan(tasks=())
+    assert (plan.name, plan.uid, plan.traceparent, plan.timeout_seconds, plan.priority) == ("", "", "", None, 0)
 
 
 def test_each_thing_is_said_once():
@@ -100,12 +133,12 @@ def test_a_plan_is_read_as_the_first_version_wrote_it():
         retry=RetryPolicy(limit=3, jitter=Jitter.FULL),
         timeout_seconds=1.5,
     )
-    assert plan_from_json(data) == RunPlan(name="n", tasks=(expected,))
+    assert plan_from_text(json.dumps(data)) == RunPlan(name="n", tasks=(expected,))
 
 
 def test_the_digest_says_whether_the_tasks_are_the_same_and_what_a_failure_means_and_nothing_of_other_policies():
     a, b, outputs = PLAN.tasks
-    assert digest(PLAN) == digest(plan_from_json(json.loads(plan_to_text(PLAN))))
+    assert digest(PLAN) == digest(plan_from_text(plan_to_text(PLAN)))
     same = replace(PLAN, priority=0, tasks=(a, replace(b, retry=RetryPolicy(), timeout_seconds=None), outputs))
     assert digest(same) == digest(PLAN)
     for tasks in (

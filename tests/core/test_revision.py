@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.core.revision import revise
 from flowweaver.core.state import TaskState
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 
 from flowweaver.core.apply import admit, apply, dismiss, hold, open_run
 from flowweaver.core.changes import Changes
@@ -24,6 +23,7 @@ from flowweaver.core.events import (
 from flowweaver.core.invariants import violations
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState, World
 
 SUSPECT = TaskState(attempts=2, crashes=2, started_at=1.0)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from flowweaver import (
     task,
     to_manifest,
 )
+from flowweaver.core.records import replace
 from flowweaver.library.compiling import compiled
 from flowweaver.library.manifest_writing import duration
 from flowweaver.manifest import Accepted, validate

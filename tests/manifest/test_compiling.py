@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from flowweaver.core.plan import (
@@ -12,7 +10,7 @@ from flowweaver.core.plan import (
     RunPlan,
     TaskPlan,
     TriggerRule,
-    plan_from_json,
+    plan_from_text,
     plan_to_text,
 )
 from flowweaver.manifest.durations import seconds
@@ -130,7 +128,7 @@ def test_a_manifest_compiles_to_this_plan():
 
 def test_a_compiled_plan_survives_the_store():
     made = plan(EVERYTHING)
-    assert plan_from_json(json.loads(plan_to_text(made))) == made
+    assert plan_from_text(plan_to_text(made)) == made
 
 
 def test_a_plain_manifest_has_the_documented_defaults():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from flowweaver.core.events import RerunRequested, SettingsRequested, Shutdown, ShutdownRequested
 from flowweaver.core.phases import RunPhase
+from flowweaver.core.records import replace
 from flowweaver.operator import actions
 from flowweaver.operator.actions import (
     AnswerRerun,

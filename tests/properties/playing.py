@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from flowweaver.core.events import AttemptId, Completed, Event, Failed, InterruptRequested
 from flowweaver.core.invariants import violations
 from flowweaver.core.plan import FailurePolicy, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
+from flowweaver.core.records import replace
 from flowweaver.engine.intake import Wish
 from flowweaver.ports import Opening, RunRequest
 from tests.engine.conftest import Bench

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 
 from flowweaver.core.plan import FailurePolicy, Jitter, OnCrash, RetryPolicy, RunPlan, TaskPlan, TriggerRule
+from flowweaver.core.records import replace
 
 JUDGING = ("allow_failure", "trigger_rule")  # with other ones a run can not be gone on with as it is
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import CommitUnknown, StoreUnavailable
 from flowweaver.ports import ChildProcess, Kept, NewRun, RunName

@@ -6,7 +6,6 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -16,6 +15,7 @@ from flowweaver import RetryPolicy, SQLiteStateStore, Task, ThreadedExecutor, Wo
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import CommitUnknown
 from flowweaver.ports import ChildProcess, Kept, NewRun, RunName

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -17,6 +16,7 @@ from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, Resu
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 from flowweaver.ports import RunName

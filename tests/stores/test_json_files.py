@@ -9,12 +9,12 @@ import stat
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 
 import pytest
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreError, StoreLocked, StoreTooNew, StoreUnavailable
 from flowweaver.ports import RunName

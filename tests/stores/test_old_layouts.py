@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RetryPolicy
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.ports import Kept, NewRun, RunName
 from flowweaver.stores.statements import migrations

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +19,7 @@ import typer
 
 from flowweaver.cli.arguments import OutputFormat, ProgressMode, parse_parameters, with_parameters
 from flowweaver.cli.manifests import Document, meant, read_documents
+from flowweaver.core.records import replace
 from flowweaver.errors import ManifestError, StoreError, UserError
 
 if TYPE_CHECKING:

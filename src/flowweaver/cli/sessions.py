@@ -6,7 +6,7 @@ import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -15,6 +15,7 @@ from flowweaver.cli.progress import Progress
 from flowweaver.core.events import RerunRequested, Shutdown, ShutdownRequested
 from flowweaver.core.phases import RunPhase
 from flowweaver.core.plan import RunPlan
+from flowweaver.core.records import replace
 from flowweaver.engine import Engine
 from flowweaver.errors import InternalError, UserError
 from flowweaver.ports import Notice, RunName, RunNotice, RunSnapshot, TaskNotice

@@ -14,6 +14,8 @@ from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import QUARANTINE_AT, RunHead, RunState, TaskState, World
 
+_RUNNING = TaskPhase.RUNNING
+
 
 def open_run(
     *,
@@ -91,10 +93,12 @@ def apply(world: World, changes: Changes) -> None:
             _leave_rotation(world, run.head.priority, key)
         run.head = head
     for key, unmet in changes.unmet.items():
+        counts = world.runs[key].unmet
         for task, count in unmet.items():
-            world.runs[key].unmet[task] = count
+            counts[task] = count
     for key, ready in changes.ready.items():
         world.runs[key].ready.extend(ready)
+    _release_suspect(world)
     for attempt, _ in changes.started:
         _started(world, attempt)
     world.abandoned.update(changes.abandoned)
@@ -109,24 +113,32 @@ def apply(world: World, changes: Changes) -> None:
 
 
 def _replace(world: World, run: RunState, task: int, state: TaskState) -> None:
-    before = run.tasks[task]
+    before, now = run.tasks[task].phase, state.phase
     run.tasks[task] = state
-    running = (state.phase is TaskPhase.RUNNING) - (before.phase is TaskPhase.RUNNING)
-    run.running += running
-    world.running += running
-    run.unfinished += before.phase.finished - state.phase.finished
+    if now is _RUNNING:
+        run.running += 1
+        world.running += 1
+    if before is _RUNNING:
+        run.running -= 1
+        world.running -= 1
+    run.unfinished += before.finished - now.finished
+
+
+def _release_suspect(world: World) -> None:
+    """Another suspect may run when the attempt of the one that did is over."""
     suspect = world.quarantined
-    if suspect is not None and suspect.run == run.key and suspect.task == task and state.phase is not TaskPhase.RUNNING:
+    if suspect is not None and world.runs[suspect.run].tasks[suspect.task].phase is not _RUNNING:
         world.quarantined = None
 
 
 def _started(world: World, attempt: AttemptId) -> None:
-    run = world.runs[attempt.run]
-    if run.ready[0] == attempt.task:
+    key, task, _ = attempt
+    run = world.runs[key]
+    if run.ready[0] == task:
         run.ready.popleft()
     else:
-        run.ready.remove(attempt.task)
-    if run.tasks[attempt.task].crashes >= QUARANTINE_AT:
+        run.ready.remove(task)
+    if run.tasks[task].crashes >= QUARANTINE_AT:
         world.quarantined = attempt
 
 

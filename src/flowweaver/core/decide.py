@@ -47,9 +47,11 @@ def decide(world: World, events: Sequence[Event], now: float) -> Changes:
             others.append(event)
     for other in sorted(others, key=urgency):
         batch.take(other)
-    batch.close_runs()
+    for draft in batch.drafts.values():
+        draft.close_if_finished()
     batch.start_attempts()
-    batch.close()
+    for draft in batch.drafts.values():
+        draft.record()
     return batch.changes
 
 
@@ -81,13 +83,13 @@ class _Batch:
                 self._run_event(event)
 
     def attempt_ended(self, event: AttemptEnded) -> None:
-        attempt = event.attempt
-        draft = self.draft(attempt.run)
-        if attempt in self.world.abandoned:
+        attempt, abandoned = event.attempt, self.world.abandoned
+        draft = self.drafts.get(attempt.run) or self.draft(attempt.run)
+        if abandoned and attempt in abandoned:
             self.changes.returned.append(attempt)
             if draft is not None:
                 draft.abandoned_attempt_returned(attempt)
-        elif draft is not None and draft.is_current(attempt):
+        elif draft is not None:
             draft.attempt_ended(event)
 
     def _run_event(self, event: Timer | RunRequested) -> None:
@@ -104,10 +106,6 @@ class _Batch:
         for run in self.world.runs.values() if key is None else filter(None, [self.world.runs.get(key)]):
             if run.running and (draft := self.draft(run.key)) is not None:
                 draft.interrupt_running()
-
-    def close_runs(self) -> None:
-        for draft in self.drafts.values():
-            draft.close_if_finished()
 
     def start_attempts(self) -> None:
         """Hand free workers to the runs: strictly by priority; within one in turn, who waited longest first."""
@@ -150,16 +148,12 @@ class _Batch:
         return sorted(touched.union(self.world.rotation), reverse=True)
 
     def _startable(self, priority: int) -> Iterator[RunDraft]:
-        """Runs of that priority with something to start: those in the rotation in its order, then the new ones."""
+        """Runs of that priority that may have something to start: those in the rotation in its order, then others."""
         rotation: Mapping[int, None] = self.world.rotation.get(priority, {})
         for key in chain(rotation, [key for key in self.drafts if key not in rotation]):
             draft = self.draft(key)
-            if draft is not None and draft.head.priority == priority and draft.startable:
+            if draft is not None and draft.head.priority == priority:
                 yield draft
-
-    def close(self) -> None:
-        for draft in self.drafts.values():
-            draft.record()
 
 
 def _fire(draft: RunDraft, event: Timer) -> None:

@@ -6,11 +6,10 @@ method is one thing that can happen; the steps that it comes to are in `core.ste
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from typing import assert_never
 
-from flowweaver.core.changes import AttemptStarted, ResultRecorded
+from flowweaver.core.changes import AttemptClosed, AttemptStarted, ResultRecorded
 from flowweaver.core.events import (
     AttemptEnded,
     AttemptId,
@@ -21,10 +20,14 @@ from flowweaver.core.events import (
     SettingsRequested,
     Shutdown,
 )
-from flowweaver.core.phases import Reason, RunPhase, Step, TaskPhase, after
+from flowweaver.core.phases import Following, Reason, RunPhase, Step, TaskPhase
 from flowweaver.core.plan import OnCrash
+from flowweaver.core.records import made, replace
 from flowweaver.core.state import QUARANTINE_AT, TaskState
 from flowweaver.core.steps import RunSteps
+
+_RUNNING = TaskPhase.RUNNING
+_AFTER_START = Following(Step.START)
 
 
 class RunDraft(RunSteps):
@@ -35,20 +38,24 @@ class RunDraft(RunSteps):
     # ------------------------------------------------------------------------------------------------- attempts end
 
     def attempt_ended(self, event: AttemptEnded) -> None:
-        """The current attempt of a task has ended."""
-        attempt, outcome = event.attempt, event.outcome
+        """An attempt has ended. Nothing follows from one that is not what its task is waiting for."""
+        attempt, outcome, ended_at = event.attempt, event.outcome, event.ended_at
+        run, task, number = attempt
+        state = self._tasks.get(task) or self.run.tasks[task]
+        if state.phase is not _RUNNING or state.attempts != number:
+            return
         match outcome:
             case Completed():
-                self._close_attempt(attempt, "completed", event.ended_at)
-                self.changes.results.append(ResultRecorded(attempt.run, attempt.task, outcome.result))
-                self._complete(attempt.task, event.ended_at)
+                self.changes.closed.append(made(AttemptClosed, (attempt, "completed", ended_at, "", "", "")))
+                self.changes.results.append(made(ResultRecorded, (run, task, outcome.result)))
+                self._complete(task, state, ended_at)
             case Failed():
-                self._close_attempt(attempt, "failed", event.ended_at, outcome)
-                self._failed_attempt(attempt.task, outcome, event.ended_at, Reason.BACKOFF, event.random)
+                self._close_attempt(attempt, "failed", ended_at, outcome)
+                self._failed_attempt(task, outcome, ended_at, Reason.BACKOFF, event.random)
             case Deferred():
-                self._close_attempt(attempt, "completed", event.ended_at)
-                self.changes.results.append(ResultRecorded(attempt.run, attempt.task, outcome.result))
-                self._defer(attempt.task, outcome.until)
+                self._close_attempt(attempt, "completed", ended_at)
+                self.changes.results.append(ResultRecorded(run, task, outcome.result))
+                self._defer(task, outcome.until)
             case _:
                 assert_never(outcome)
 
@@ -94,7 +101,7 @@ class RunDraft(RunSteps):
         if state.phase is not TaskPhase.WAITING or state.not_before is None or state.not_before > self.now:
             return
         if state.reason == Reason.TIMER:
-            self._complete(task, self.now)
+            self._complete(task, state, self.now)
         elif state.reason == Reason.BACKOFF:
             self._step(task, Step.WAKE, reason="", not_before=None)
             self._make_ready(task)
@@ -213,16 +220,15 @@ class RunDraft(RunSteps):
         """The next task to start; None where there is none now."""
         if self._ready is None:
             self._ready = chain(self.run.ready, self._new_ready)
-        if self.startable:
-            for task in self._ready:
-                if self._may_start(task, quarantine_free=quarantine_free):
-                    return task
+        if self.run.held or not self.head.has_room(self.running):
+            return None
+        for task in self._ready:
+            # Never beside a body of its own that was given up.
+            if self._abandoned and self._body_is_there(task):
+                continue
+            if quarantine_free or not self.is_suspect(task):
+                return task
         return None
-
-    def _may_start(self, task: int, *, quarantine_free: bool) -> bool:
-        """Whether a ready task can start beside what runs now: never beside a body of its own that was given up."""
-        body_is_there = self._abandoned and self._body_is_there(task)
-        return not body_is_there and (quarantine_free or not self.is_suspect(task))
 
     def _body_is_there(self, task: int) -> bool:
         """Whether a body of that task was given up and has not returned."""
@@ -232,13 +238,14 @@ class RunDraft(RunSteps):
     def start(self, task: int) -> bool:
         """Record the start of that task's next attempt; gives whether it must run while no other suspect does."""
         state, head = self.task(task), self.head
-        attempt = AttemptId(self.run.key, task, state.attempts + 1)
-        self.changes.started.append(AttemptStarted(attempt, self.now))
-        phase = after(state.phase, Step.START, task=self.run.graph.names[task])
+        number = state.attempts + 1
+        attempt = made(AttemptId, (self.run.key, task, number))
+        self.changes.started.append(made(AttemptStarted, (attempt, self.now)))
+        phase = _AFTER_START[state.phase]
         started_at = self.now if state.started_at is None else state.started_at
         # By position, here and in `RunSteps._complete`: most steps are these two, and by name it takes twice as long.
         self._tasks[task] = TaskState(
-            phase, attempt.number, state.failures, state.crashes, "", "", state.error_type, None, started_at
+            phase, number, state.failures, state.crashes, "", "", state.error_type, None, started_at
         )
         self.running += 1
         limit = self.run.plan.timeout_seconds

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from flowweaver.core.phases import Reason
-from flowweaver.core.records import record
 
 
 class AttemptId(NamedTuple):
@@ -21,8 +22,7 @@ class AttemptId(NamedTuple):
     number: int  # 1, 2, 3 … over restarts and reruns
 
 
-@record
-class Completed:
+class Completed(Struct, frozen=True, gc=False):
     """The attempt ended well. `result` is JSON text in UTF-8, as it will be stored and given to dependants."""
 
     result: bytes = b"null"
@@ -56,8 +56,7 @@ class Shutdown(StrEnum):
     TERMINATE = "Terminate"  # interrupt running attempts too
 
 
-@record
-class AttemptEnded:
+class AttemptEnded(Struct, frozen=True, gc=False):
     """A body has returned. Each started attempt ends exactly once, also one that was given up before."""
 
     attempt: AttemptId

@@ -111,6 +111,21 @@ class Reason(StrEnum):
     REPLACED = "Replaced"
 
 
+class Following(dict[TaskPhase, TaskPhase]):
+    """What the table says of one step, by the phase before it; `IllegalTransition` is raised where it has none.
+
+    Most tasks take the same two steps, and find their phases here without a call of ours.
+    """
+
+    def __init__(self, step: Step) -> None:
+        super().__init__({before: found for (before, each), found in TRANSITIONS.items() if each is step})
+        self.step = step
+
+    def __missing__(self, phase: TaskPhase) -> TaskPhase:
+        """There is no such transition."""
+        raise IllegalTransition(f"a task that is {phase} can not {self.step}")
+
+
 def after(phase: TaskPhase, step: Step, *, task: str) -> TaskPhase:
     """The phase that follows; raises `IllegalTransition` where the table has none."""
     try:

@@ -8,17 +8,16 @@ The core looks at names, dependencies and policies only. What a body says is a m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from json import JSONEncoder
-from json.encoder import encode_basestring_ascii as _quoted
-from operator import attrgetter
 from typing import Any
 
+import msgspec
+from msgspec import Struct, field
+
 from flowweaver.core.graph import Graph
-from flowweaver.core.records import record
 
 
 class TriggerRule(StrEnum):
@@ -49,8 +48,7 @@ class OnCrash(StrEnum):
     FAIL = "Fail"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How often and when a failed attempt is repeated. `limit` counts retries, not attempts."""
 
     limit: int = 0
@@ -62,8 +60,7 @@ class RetryPolicy:
     timeouts: bool = True  # False: an attempt that has timed out is not repeated
 
 
-@record
-class TaskPlan:
+class TaskPlan(Struct, frozen=True, omit_defaults=True, gc=False):
     """One task: what the core needs to know, and a body that it passes on."""
 
     name: str
@@ -79,8 +76,7 @@ class TaskPlan:
     version: str = ""  # of what the body does: with another one, a result that is there does not hold any more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
+class RunPlan(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One run. `params` are JSON values; `workflow`, `namespace` and `uid` are what expressions may read."""
 
     tasks: tuple[TaskPlan, ...]
@@ -117,64 +113,28 @@ def digest(plan: RunPlan) -> bytes:
 
 
 def plan_to_text(plan: RunPlan) -> str:
-    """The plan as JSON, without what is default, in ASCII, so that text that UTF-8 has no bytes for comes back as it
-    was; `plan_from_json` gives an equal plan of what it says.
+    """The plan as JSON, without what is default; `plan_from_text` gives an equal plan."""
+    try:
+        return msgspec.json.encode(plan).decode()
+    except UnicodeEncodeError:  # text that UTF-8 has no bytes for is escaped
+        return _encode(msgspec.to_builtins(plan))
 
-    It is put together from text: with a dict for each of 50,000 tasks the garbage collector has more to do than we.
+
+def plan_from_text(text: str) -> RunPlan:
+    """A plan from what `plan_to_text` gave, now or in an older version; what is not there has its default.
+
+    Raises `ValueError`.
     """
-    policies = {id(task.retry): task.retry for task in plan.tasks}  # most tasks share one
-    retries = {key: _unusual(policy, _RETRY_FIELDS) for key, policy in policies.items()}
-    fields = _encode(_unusual(plan, _RUN_FIELDS))[1:-1]
-    tasks = ",".join([_task_to_text(task, retries) for task in plan.tasks])
-    return f'{{{fields}{"," if fields else ""}"tasks":[{tasks}]}}'
+    try:
+        try:
+            return _decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:  # it may have escapes of what is no text
+            return msgspec.convert(json.loads(text), RunPlan)
+    except msgspec.ValidationError as exc:
+        raise ValueError(str(exc)) from exc
 
 
-def plan_from_json(data: Mapping[str, Any]) -> RunPlan:
-    """A plan from what `plan_to_text` says, now or in an older version; what is not there has its default."""
-    fields = {**data, "tasks": tuple(map(_task_from_json, data["tasks"]))}
-    if "failure_policy" in data:
-        fields["failure_policy"] = FailurePolicy(data["failure_policy"])
-    return RunPlan(**fields)
-
-
-def _task_to_text(task: TaskPlan, retries: Mapping[int, dict[str, Any]]) -> str:
-    text = f'"name":{_quoted(task.name)},"kind":{_quoted(task.kind)}'
-    if task.depends_on:
-        text += f',"depends_on":[{",".join(map(_quoted, task.depends_on))}]'
-    if retry := retries[id(task.retry)]:
-        text += f',"retry":{_encode(retry)}'
-    if _task_values(task) != _USUAL_TASK:  # one comparison for most tasks
-        text += f",{_encode(_unusual(task, _TASK_FIELDS))[1:-1]}"
-    return f"{{{text}}}"
-
-
-def _task_from_json(data: Mapping[str, Any]) -> TaskPlan:
-    fields = dict(data)
-    if "depends_on" in data:
-        fields["depends_on"] = tuple(data["depends_on"])
-    if "trigger_rule" in data:
-        fields["trigger_rule"] = TriggerRule(data["trigger_rule"])
-    if "on_crash" in data:
-        fields["on_crash"] = OnCrash(data["on_crash"])
-    if "retry" in data:
-        retry = dict(data["retry"])
-        if "jitter" in retry:
-            retry["jitter"] = Jitter(retry["jitter"])
-        fields["retry"] = RetryPolicy(**retry)
-    return TaskPlan(**fields)
-
-
-def _unusual(value: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: found for name, default in usual.items() if (found := getattr(value, name)) != default}
-
-
-def _usual(value: Any, *without: str) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in without}
-
-
-_encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode  # ASCII, the same in every Python
-_RETRY_FIELDS = _usual(RetryPolicy())
-_TASK_FIELDS = _usual(TaskPlan(name="", kind=""), "name", "kind", "depends_on", "retry")
-_RUN_FIELDS = _usual(RunPlan(tasks=()), "tasks")
-_task_values = attrgetter(*_TASK_FIELDS)
-_USUAL_TASK = tuple(_TASK_FIELDS.values())
+_decode = msgspec.json.Decoder(RunPlan).decode
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # ASCII, the same in every Python

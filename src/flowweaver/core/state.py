@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.graph import Graph
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan
-from flowweaver.core.records import record
 
 CRASH_LIMIT = 3
 """So many starts of one task may end with the process's death; then it fails, reason `CrashLoop`."""
@@ -18,8 +19,7 @@ QUARANTINE_AT = 2
 """From so many crashes on, a task runs while no other such task does, so that the guilty one is found."""
 
 
-@record
-class TaskState:
+class TaskState(Struct, frozen=True, gc=False):
     """Where one task stands. Replaced as a whole at each step."""
 
     phase: TaskPhase = TaskPhase.PENDING
@@ -34,7 +34,7 @@ class TaskState:
     finished_at: float | None = None
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class RunHead:
     """What there is to say of a run as a whole. Replaced as a whole at each step."""
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any, assert_never
 
 from flowweaver.core.backoff import delay_seconds
 from flowweaver.core.changes import AttemptClosed, Changes, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId, Failed, Shutdown
-from flowweaver.core.phases import Reason, Step, TaskPhase, after
+from flowweaver.core.phases import Following, Reason, Step, TaskPhase, after
 from flowweaver.core.plan import FailurePolicy, OnCrash, TriggerRule
+from flowweaver.core.records import made, replace
 from flowweaver.core.state import CRASH_LIMIT, QUARANTINE_AT, RunState, TaskState
+
+_RUNNING, _COMPLETED = TaskPhase.RUNNING, TaskPhase.COMPLETED
+_AFTER_COMPLETION = Following(Step.COMPLETE)
 
 
 class RunSteps:
@@ -64,16 +67,11 @@ class RunSteps:
         """Whether a task was there at so many crashes that it must run while no other such task does."""
         return self.task(task).crashes >= QUARANTINE_AT
 
-    @property
-    def startable(self) -> bool:
-        """An attempt could start now if there were a free worker."""
-        return bool(self._new_ready or self.run.ready) and not self.run.held and self.head.has_room(self.running)
-
     def record(self) -> None:
         """Put what differs from the run into the changes."""
         run, changes = self.run, self.changes
         key = run.key
-        changes.tasks += [TaskChanged(key, task, state) for task, state in self._tasks.items()]
+        changes.tasks += [made(TaskChanged, (key, task, state)) for task, state in self._tasks.items()]
         # One that is finished, and is what it was after all, is recorded too: so that it is let go of again.
         if self.head is not run.head and (self.head != run.head or self.head.phase.finished):
             changes.runs.append(RunChanged(key, self.head))
@@ -99,11 +97,11 @@ class RunSteps:
                 AttemptClosed(attempt, status, ended_at, failure.reason, failure.message, failure.error_type)
             )
 
-    def _complete(self, task: int, ended_at: float) -> None:
-        state = self.task(task)
-        if state.phase is TaskPhase.RUNNING:
+    def _complete(self, task: int, state: TaskState, ended_at: float) -> None:
+        """The task, which is in that state, has completed."""
+        if state.phase is _RUNNING:
             self.running -= 1
-        phase = after(state.phase, Step.COMPLETE, task=self.run.graph.names[task])
+        phase = _AFTER_COMPLETION[state.phase]
         self._tasks[task] = TaskState(
             phase, state.attempts, state.failures, state.crashes, "", "", "", None, state.started_at, ended_at
         )
@@ -157,7 +155,7 @@ class RunSteps:
         if self.head.closed:
             self._cancel(task, self._closing_reason())
         elif until <= self.now:
-            self._complete(task, self.now)
+            self._complete(task, self.task(task), self.now)
         else:
             self._step(task, Step.DEFER, reason=Reason.TIMER, not_before=until)
 
@@ -229,13 +227,13 @@ class RunSteps:
     def _finish(self, task: int) -> None:
         """A task has finished: what depends on it becomes ready, or can not run any more, and so on below."""
         run, tasks, all_unmet = self.run, self._tasks, self._unmet
-        dependants = run.graph.dependants
+        dependants, run_unmet = run.graph.dependants, run.unmet
         finished = [task]
         for done in finished:
             self._unfinished -= 1
-            completed = tasks[done].phase is TaskPhase.COMPLETED
+            completed = tasks[done].phase is _COMPLETED
             for dependant in dependants[done]:
-                unmet = all_unmet.get(dependant, run.unmet[dependant]) - 1
+                unmet = all_unmet.get(dependant, run_unmet[dependant]) - 1
                 all_unmet[dependant] = unmet
                 if (unmet and completed) or (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
                     continue

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from flowweaver.core import plan as core
 from flowweaver.core.graph import Graph
 from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.errors import ArgumentError
 from flowweaver.library.functions import CALL
 from flowweaver.library.policies import Isolation, OnCrash, RetryPolicy, TriggerRule, choice

@@ -13,13 +13,14 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from types import FunctionType
 from typing import Any
 
 from flowweaver.core.events import Completed, Failed, Outcome
 from flowweaver.core.phases import Reason
+from flowweaver.core.records import replace
 from flowweaver.library import bodies
 from flowweaver.policy import Policy
 from flowweaver.ports import Attempt
@@ -193,12 +194,13 @@ class _Body:
         set_current_task(attempt)
         if not attempt.dependencies and takes_nothing(function):
             return function()
-        results, missing = {}, {}
-        for name, (phase, result, *_) in attempt.dependencies.items():
-            if phase == _COMPLETED and result is not None:
-                results[name] = result
+        results: dict[str, bytes] = {}
+        missing: dict[str, str] = {}
+        for name, known in attempt.dependencies.items():
+            if known.result is not None and known.phase == _COMPLETED:
+                results[name] = known.result
             else:
-                missing[name] = phase
+                missing[name] = known.phase
         read = decode_result if self._binding.objects is None else self._read
         positional, keywords = arguments(function, attempt.task.name, results, missing, read)
         return function(*positional, **keywords)

@@ -7,12 +7,13 @@ and a workflow of importable functions can be applied to a cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowweaver.core.plan import Jitter, RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.errors import ManifestError
 from flowweaver.library.manifest_writing import to_manifest
 from flowweaver.library.policies import RetryPolicy

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from flowweaver.core.changes import Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import WorkflowRunningError
 from flowweaver.library.statuses import TaskStatus, task_status

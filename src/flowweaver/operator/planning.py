@@ -8,12 +8,12 @@ was lost, or that another store holds, is reported and left alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from flowweaver.core.events import RerunRequested, SettingsRequested, Shutdown, ShutdownRequested
 from flowweaver.core.phases import RunPhase
 from flowweaver.core.plan import RunPlan
+from flowweaver.core.records import replace
 from flowweaver.manifest import Rejected
 from flowweaver.operator.actions import (
     Action,

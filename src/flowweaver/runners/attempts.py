@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from flowweaver.core.events import Failed, Outcome
 from flowweaver.core.phases import Reason
+from flowweaver.core.records import replace
 from flowweaver.errors import ExpressionError
 from flowweaver.expressions import scope_of, truth
 from flowweaver.ports import Attempt, Runner

@@ -47,6 +47,18 @@ def arguments(
     takes = _parameters_of(function)
     if takes is None:
         return [], {}
+    positional_only, named, everything, _ = takes
+    found = [name for name in named if name in results]
+    if len(found) < len(named) or positional_only:
+        return _fitted(takes, task, results, missing, read)
+    # So it is with most functions: each parameter has a task of its very name.
+    return [], {name: read(results[name]) for name in (results if everything else found)}
+
+
+def _fitted(
+    takes: _Parameters, task: str, results: Mapping[str, R], missing: Mapping[str, str], read: Callable[[R], Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The same, whatever it takes."""
     positional_only, named, everything, defaults = takes
     left, respelled = dict(results), _respelled(results)
     positional = []

@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from flowweaver.core.phases import Reason
 from flowweaver.runners.failures import Refused
@@ -23,24 +25,8 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_DEPTH = 100  # levels; deeper ones exhaust the recursion of JSON readers
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `raw_decode` calls
-
-
-def _encoder() -> Callable[[Any, int], Iterable[str]]:
-    """What makes pieces of JSON of a value; its second argument is 0. `JSONEncoder.encode` makes this anew each time,
-    which takes longer than a small value does.
-    """
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # None in a Python without it
-    if make is None:
-        return lambda value, _: encoder.iterencode(value)
-    found: Callable[[Any, int], Iterable[str]] = make(
-        None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
-    )
-    return found
-
-
-_pieces = _encoder()
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 _FIXES = {
     "bytes": "decode it to text, with base64 where it is binary",
@@ -65,34 +51,35 @@ def encode_result(value: Any, *, name: str = "result", limit: int = MAX_RESULT_B
 
     `name` is what the value is called in messages.
     """
-    if value is None:
-        return b"null"
     if not _is_small(value):
         _check(value, name, limit)
     try:
-        text = "".join(_pieces(value, 0))
-    except ValueError as exc:  # an integer of more digits than Python converts
-        raise Refused(Reason.RESULT_NOT_JSON, f"{name} can not be written as JSON: {exc}") from exc
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError:
-        encoded = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        encoded = _encode(value)
+    except (TypeError, ValueError):
+        encoded = _encoded_slowly(value, name)
     if len(encoded) > limit:
         raise _too_large(name, f"is {len(encoded)} bytes", limit)
     return encoded
 
 
 def decode_result(result: bytes) -> Any:
-    """The value that a stored result is the text of; raises `ValueError` where it is none.
-
-    What `encode_result` has made has no space around it and is UTF-8, which `json.loads` would have to find out first.
-    """
-    text = result.decode("utf-8", "surrogatepass")
+    """The value that a stored result is the text of; raises `ValueError` where it is none."""
     try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        end = -1
-    return value if end == len(text) else json.loads(text)
+        return _decode(result)
+    except msgspec.DecodeError:  # it may have what JSON has not: NaN, lone surrogates, numbers beyond every float
+        return json.loads(result.decode("utf-8", "surrogatepass"))
+
+
+def _encoded_slowly(value: Any, name: str) -> bytes:
+    """The same for what is rare: subclasses of text and numbers, and text that is none."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    except ValueError as exc:  # an integer of more digits than Python converts
+        raise Refused(Reason.RESULT_NOT_JSON, f"{name} can not be written as JSON: {exc}") from exc
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _is_small(value: Any) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.phases import Reason, RunPhase, TaskPhase
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError
 from flowweaver.ports import ChildProcess, Given, RunName

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from msgspec import structs
+
 from flowweaver.core.events import Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.state import RunHead, TaskState
@@ -24,7 +26,7 @@ PLAN = b'\n}, "plan": '
 RESULT = b', "result": '  # the last field of a task, where it has one
 
 _HEAD_DEFAULTS = {field.name: field.default for field in fields(RunHead) if field.init and field.name != "phase"}
-_TASK_DEFAULTS = {field.name: field.default for field in fields(TaskState) if field.name != "phase"}
+_TASK_DEFAULTS = {field.name: field.default for field in structs.fields(TaskState) if field.name != "phase"}
 _PENDING = TaskState()
 _PENDING_LINE = '{"status": "pending"}'
 

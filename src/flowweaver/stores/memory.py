@@ -9,12 +9,13 @@ import threading
 import uuid
 from bisect import insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from flowweaver.core.changes import Changes
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import Reason, RunPhase, TaskPhase
 from flowweaver.core.plan import RunPlan, digest
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreError
 from flowweaver.ports import ChildProcess, Damaged, Kept, NewRun, RunName, StoredRun, StorePosition

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, cast
 
 from flowweaver.core.events import AttemptId, Shutdown
 from flowweaver.core.phases import RunPhase, TaskPhase
-from flowweaver.core.plan import RunPlan, plan_from_json
+from flowweaver.core.plan import RunPlan, plan_from_text
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import RunCorrupt
 from flowweaver.ports import Damaged, RunName
@@ -115,8 +114,8 @@ def plan_of(run: int, text: str | None) -> RunPlan:
     if text is None:
         raise RunCorrupt(f"run {run} has no plan")
     try:
-        return plan_from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError) as exc:
+        return plan_from_text(text)
+    except ValueError as exc:
         raise RunCorrupt(f"run {run}: its plan can not be read: {type(exc).__name__}: {exc}") from exc
 
 

@@ -6,9 +6,9 @@ Whoever takes text from outside replaces them first; this is the last line behin
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from flowweaver.core.changes import AttemptClosed, Changes, RunChanged, TaskChanged
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.ports import RunName
 

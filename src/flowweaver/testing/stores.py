@@ -14,12 +14,12 @@ It needs no test framework but one that calls `test_…` methods with a temporar
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from flowweaver.core.changes import AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import RunPhase, TaskPhase
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError, StoreError
 from flowweaver.ports import RunName

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged, TaskChanged
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import TaskPhase
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError
 from flowweaver.ports import ChildProcess, RunName

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from flowweaver.core.changes import AttemptStarted, Changes, ResultRecorded, TaskChanged
 from flowweaver.core.events import AttemptId
 from flowweaver.core.phases import RunPhase, TaskPhase
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
+from flowweaver.core.records import replace
 from flowweaver.core.state import RunHead, TaskState
 from flowweaver.errors import InternalError
 from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Kept, NewRun, RunName, Store
