@@ -66,7 +66,7 @@ def test_an_inbox_gives_everything_in_order_and_at_once():
     inbox = Inbox()
     for number in range(3):
         inbox.put(number)
-    assert (len(inbox), inbox.gather(1, 60.0), inbox.take()) == (3, [0, 1, 2], [])
+    assert (len(inbox.items), inbox.gather(1, 60.0), inbox.take()) == (3, [0, 1, 2], [])
 
 
 def test_an_inbox_wakes_its_reader_when_enough_has_arrived():

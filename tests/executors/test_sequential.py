@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from flowweaver.core.events import AttemptId, Completed, Failed
+from flowweaver.core.records import replace
 from flowweaver.errors import InternalError
 from flowweaver.executors.sequential import SequentialExecutor
 from flowweaver.testing.executors import PATIENCE_SECONDS, Endings, ExecutorContract, WallClock, attempt_of
@@ -155,8 +156,7 @@ def test_a_body_may_serve_a_run_of_its_own_in_its_thread(executor_of, endings):
         order.append((attempt.id, threading.current_thread()))
         if attempt.id.run == RUN:
             with executor.lend(RUN + 1) as inner:
-                within = attempt_of(1)
-                object.__setattr__(within, "id", AttemptId(RUN + 1, 0, 1))
+                within = replace(attempt_of(1), id=AttemptId(RUN + 1, 0, 1))
                 executor.start(within, lambda _: inner.stop())
                 inner.serve()
         return Completed()

@@ -12,7 +12,7 @@ from typing import Any
 from flowweaver.core.events import AttemptId, Completed, Failed, Outcome
 from flowweaver.core.plan import RetryPolicy, RunPlan, TaskPlan
 from flowweaver.policy import Policy
-from flowweaver.ports import Attempt, Dependency
+from flowweaver.ports import Attempt, ChildProcess, Dependency
 from flowweaver.runners import registry, run_attempt
 from flowweaver.runners.proc import read_stat
 
@@ -38,7 +38,7 @@ def attempt_of(
     params: Mapping[str, Any] | None = None,
     retry: RetryPolicy | None = None,
     number: int = 1,
-    on_process: Callable[[int, int], None] = lambda pid, started: None,
+    on_process: Callable[[ChildProcess], None] = lambda process: None,
 ) -> Attempt:
     """An attempt of a task "t" with that body."""
     task = TaskPlan(name="t", kind=kind, body=body, depends_on=tuple(dependencies or ()), retry=retry or RetryPolicy())

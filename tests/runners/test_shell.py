@@ -159,7 +159,7 @@ def test_a_program_has_a_clean_environment_and_knows_its_attempt(monkeypatch):
 def test_a_program_has_no_input_no_descriptor_of_ours_and_a_session_of_its_own():
     told = []
     text = "readlink /proc/self/fd/0; ls /proc/self/fd | tr '\\n' ' '; echo; cut -d' ' -f6 /proc/$$/stat; echo $$"
-    outcome = shell({"script": text}, on_process=lambda pid, _: told.append(pid))
+    outcome = shell({"script": text}, on_process=lambda process: told.append(process.pid))
     stdin, descriptors, session, pid = result_of(outcome)["stdout"].splitlines()
     assert stdin == "/dev/null"
     assert descriptors.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -105,7 +106,7 @@ class History(Runs):
 
     def time_passes(self) -> None:
         wait = self.conductor.seconds_to_next_timer()
-        near = [] if wait is None else [wait, wait, wait + 0.5]
+        near = [] if wait == math.inf else [wait, wait, wait + 0.5]
         seconds = self.random.choice([*near, self.random.uniform(0.0, 3.0), self.random.uniform(0.0, 60.0)])
         self.tell(f"{seconds:.1f} s pass")
         self.clock.advance(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -50,8 +50,8 @@ class Lender(Protocol):
         """Whether bodies take less time than waking a thread: then one thread runs all that its turn has started."""
 
     @property
-    def keeps(self) -> bool:
-        """Whether something waits for a thread that has started it."""
+    def kept(self) -> Collection[object]:
+        """What waits for the thread that has started it."""
 
     def share(self) -> None:
         """Let other threads have that."""

@@ -18,13 +18,13 @@ from flowweaver.core.changes import Changes
 from flowweaver.core.decide import decide
 from flowweaver.core.events import AttemptEnded, AttemptId, AttemptTimedOut, Event, RunDue, TaskDue
 from flowweaver.core.phases import TaskPhase
-from flowweaver.core.plan import RunPlan
+from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.core.state import RunState, World
 from flowweaver.engine.durable import DurableStore
 from flowweaver.engine.gathering import Gathering
 from flowweaver.engine.inputs import GIVEN_BYTES, Inputs
 from flowweaver.engine.intake import Intake, Submission
-from flowweaver.engine.timers import Timers
+from flowweaver.engine.timers import NEVER, Timers
 from flowweaver.ports import (
     Attempt,
     ChildProcess,
@@ -159,25 +159,26 @@ class Conductor:
         """Whether the next turn has something to do without anything arriving."""
         return self.intake.has_work
 
-    def seconds_to_next_timer(self) -> float | None:
-        """How long nothing happens by itself; None: for ever."""
-        waits = []
-        if (due_at := self._due.next_due_at()) is not None:
-            waits.append(due_at - self._clock.now())
-        if (due_at := self._timeouts.next_due_at()) is not None:
-            waits.append(due_at - self._clock.monotonic())
-        return max(0.0, min(waits)) if waits else None
+    def seconds_to_next_timer(self) -> float:
+        """How long nothing happens by itself; infinity: for ever. From any thread."""
+        due_at, timeout_at = self._due.next_due_at, self._timeouts.next_due_at
+        if due_at == timeout_at == NEVER:
+            return NEVER
+        return max(0.0, min(due_at - self._clock.now(), timeout_at - self._clock.monotonic()))
 
     def turn(self, arrived: Iterable[Event], processes: Sequence[ChildProcess] = ()) -> None:
         """Decide on what has arrived and what is due, commit, then act."""
         now = self._clock.now()
-        submissions = self.intake.submissions
-        asked = [event for event in arrived if not submissions.keep(event)] if len(submissions) else arrived
-        # First come the runs that are new here: what is asked of them is asked of what is left of them.
-        events = self.intake.take_events()
-        events += asked
-        events += self._timeouts.take_due(self._clock.monotonic())
-        events += self._due.take_due(now)
+        events = list(arrived)
+        if self.intake.has_work:
+            submissions = self.intake.submissions
+            asked = [event for event in events if not submissions.keep(event)]
+            # First come the runs that are new here: what is asked of them is asked of what is left of them.
+            events = [*self.intake.take_events(), *asked]
+        if self._timeouts.next_due_at != NEVER:
+            events += self._timeouts.take_due(self._clock.monotonic())
+        if self._due.next_due_at <= now:
+            events += self._due.take_due(now)
         if not events and not processes:
             return
         changes = decide(self.world, events, now)
@@ -202,15 +203,15 @@ class Conductor:
 
     def _remember(self, changes: Changes) -> None:
         """What later turns need of this one: results for whoever depends on them, and timers."""
-        runs = self.world.runs
+        runs, inputs = self.world.runs, self._inputs
         for key, task, state in changes.tasks:
             if state.phase.finished:
-                self._inputs.finished(runs[key], task)
-            elif state.phase is TaskPhase.WAITING and state.not_before is not None:
+                inputs.finished(runs[key], task)
+            elif state.not_before is not None and state.phase is TaskPhase.WAITING:
                 self._due.add(state.not_before, TaskDue(key, task))
         # After the loop above: what finished in this batch is no reader of these any more.
         for key, task, result in changes.results:
-            self._inputs.keep(runs[key], task, result)
+            inputs.keep(runs[key], task, result)
         for key, head in changes.runs:
             if head.deadline is not None and not head.phase.finished:
                 self._due.add(head.deadline, RunDue(key))
@@ -219,28 +220,31 @@ class Conductor:
         for attempt in changes.abandoned:
             self._executor.abandon(attempt)
         for attempt, _ in changes.started:
-            run = self.world.runs[attempt.run]
-            limit = run.plan.tasks[attempt.task].timeout_seconds
-            if limit is not None:
-                due_at = self._clock.monotonic() + limit
+            key, position, _ = attempt
+            run = self.world.runs[key]
+            task = run.plan.tasks[position]
+            if task.timeout_seconds is not None:
+                due_at = self._clock.monotonic() + task.timeout_seconds
                 self._timeouts.add(due_at, AttemptTimedOut(attempt, random.random()))  # noqa: S311 - no secret
-            inputs = self._inputs.of(run, attempt.task)
+            inputs = self._inputs.of(run, position)
             if inputs is None:
                 self._arrived(AttemptEnded(attempt, self._inputs.too_much, self._clock.now()))
             else:
-                self._executor.start(self._attempt(run, attempt, inputs), self._arrived)
+                self._executor.start(self._attempt(run, attempt, task, inputs), self._arrived)
 
-    def _attempt(self, run: RunState, attempt: AttemptId, inputs: Mapping[str, Dependency]) -> Attempt:
+    def _attempt(self, run: RunState, attempt: AttemptId, task: TaskPlan, inputs: Mapping[str, Dependency]) -> Attempt:
         head, plan = run.head, run.plan
+        started_at = head.started_at
+        # By position: one is made for each start, and by name it takes longer.
         return Attempt(
             attempt,
-            plan.tasks[attempt.task],
+            task,
             plan,
-            run_started_at=head.started_at if head.started_at is not None else head.created_at,
-            dependencies=inputs,
-            rerun_token=head.rerun_token,
-            origin="" if plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
-            on_process=lambda pid, started: self._arrived(ChildProcess(attempt, pid, started)),
+            head.created_at if started_at is None else started_at,
+            inputs,
+            head.rerun_token,
+            "" if plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
+            self._arrived,
         )
 
     def _notices(self, changes: Changes) -> list[Notice]:

@@ -18,19 +18,16 @@ class Inbox(Generic[T]):
     """Items in the order in which they came."""
 
     def __init__(self) -> None:
-        self._items: deque[T] = deque()
+        self.items: deque[T] = deque()
+        """What is there: to be looked at, and taken by `take` alone."""
         self._wanted = 0  # somebody waits for so many; 0: nobody does
         self._enough = _Bell()
         self._bell = _Bell()
 
-    def __len__(self) -> int:
-        """How many are there."""
-        return len(self._items)
-
     def add(self, item: T) -> None:
         """Add one for whoever looks next. From any thread; never blocks."""
-        self._items.append(item)
-        if 0 < self._wanted <= len(self._items):
+        self.items.append(item)
+        if 0 < self._wanted <= len(self.items):
             self._enough.ring()
 
     def put(self, item: T) -> None:
@@ -48,7 +45,7 @@ class Inbox(Generic[T]):
 
     def take(self) -> list[T]:
         """Everything that is there."""
-        items, found = self._items, []
+        items, found = self.items, []
         try:
             while items:
                 found.append(items.popleft())
@@ -61,7 +58,7 @@ class Inbox(Generic[T]):
         self._enough.clear()
         self._wanted = wanted
         # In this order: what is added after the look finds the number and rings.
-        if len(self._items) < wanted:
+        if len(self.items) < wanted:
             self._enough.wait(seconds)
         self._wanted = 0
         return self.take()

@@ -74,7 +74,7 @@ class Intake:
     @property
     def has_work(self) -> bool:
         """Whether there is something for the next turn."""
-        return bool(self._events or len(self.submissions))
+        return bool(self._events or self.submissions.runs)
 
     def take_events(self) -> list[Event]:
         """What the next turn has to decide for runs that came in; writes one more piece of a large one."""

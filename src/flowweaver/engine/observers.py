@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flowweaver.core.changes import ResultRecorded
 from flowweaver.core.state import RunState
@@ -30,16 +30,16 @@ class Observers:
     def recorded(self, results: Sequence[ResultRecorded]) -> None:
         """These are durable."""
         if self._of:
-            self._tell(results, lambda observer: observer.recorded)
+            self._tell(results, "recorded")
 
     def changed(self, notices: Sequence[Notice]) -> None:
         """So are these."""
         if self.noticed:
-            self._tell([notice for notice in notices if notice.run in self.noticed], lambda observer: observer.changed)
+            self._tell([notice for notice in notices if notice.run in self.noticed], "changed")
 
     def troubled(self, notices: Sequence[TaskNotice]) -> None:
         """Attempts of these tasks have failed."""
-        self._tell(notices, lambda observer: observer.troubled)
+        self._tell(notices, "troubled")
 
     def watch(self, run: int) -> bool:
         """Whether anybody watches that run."""
@@ -59,13 +59,16 @@ class Observers:
         for observer in observers.values():
             _call(observer.broke, why)
 
-    def _tell(self, items: Iterable[T], what: Callable[[RunObserver], Callable[[list[T]], None]]) -> None:
+    def _tell(self, items: Iterable[T], what: Literal["recorded", "changed", "troubled"]) -> None:
         by_run: dict[int, list[T]] = {}
         for item in items:
-            by_run.setdefault(item.run, []).append(item)
+            if (told := by_run.get(item.run)) is None:
+                by_run[item.run] = [item]
+            else:
+                told.append(item)
         for run, told in by_run.items():
             if (observer := self._of.get(run)) is not None:
-                _call(what(observer), told)
+                _call(getattr(observer, what), told)
 
 
 def _call(call: Callable[[Any], None], said: object) -> None:

@@ -26,49 +26,46 @@ class Submissions:
 
     def __init__(self, write: Callable[[int, int, Sequence[str]], None]) -> None:
         """`write` is `ports.Store.create_tasks`."""
+        self.runs: dict[int, _Submission] = {}
+        """Those that have rows to be written."""
         self._write = write
-        self._runs: dict[int, _Submission] = {}
-
-    def __len__(self) -> int:
-        """How many runs have rows to be written."""
-        return len(self._runs)
 
     def __contains__(self, run: int) -> bool:
         """Whether rows of that run are to be written."""
-        return run in self._runs
+        return run in self.runs
 
     def add(self, run: RunState, events: Iterable[Event] = ()) -> None:
         """Have the rows of `run` written. With `events` it is a new one, which comes into the world with them."""
-        self._runs[run.key] = _Submission(run, list(events))
+        self.runs[run.key] = _Submission(run, list(events))
 
     def is_new(self, run: int) -> bool:
         """Whether that run has not come into the world yet."""
-        submission = self._runs.get(run)
+        submission = self.runs.get(run)
         return submission is not None and bool(submission.events)
 
     def remove(self, run: int) -> RunState | None:
         """Write no more of that run, and give it; one that is not there is no error."""
-        submission = self._runs.pop(run, None)
+        submission = self.runs.pop(run, None)
         return None if submission is None else submission.run
 
     def keep(self, event: Event) -> bool:
         """Whether it is a wish for a run that has not come into the world yet; then it is kept for that moment."""
         if not isinstance(event, (ShutdownRequested, SettingsRequested, RerunRequested)) or not self.is_new(event.run):
             return False
-        self._runs[event.run].events.append(event)
+        self.runs[event.run].events.append(event)
         return True
 
     def write_next(self) -> tuple[RunState, list[Event]] | None:
         """Write one piece; gives the run that can come into the world now, and what is to be decided then."""
-        if not self._runs:
+        if not self.runs:
             return None
-        key = next(iter(self._runs))
-        submission = self._runs.pop(key)
+        key = next(iter(self.runs))
+        submission = self.runs.pop(key)
         names = submission.run.graph.names
         if piece := names[submission.first : submission.first + ROWS_AT_ONCE]:
             self._write(key, submission.first, piece)
         submission.first += ROWS_AT_ONCE
         if submission.first < len(names):
-            self._runs[key] = submission
+            self.runs[key] = submission
             return None
         return (submission.run, submission.events) if submission.events else None

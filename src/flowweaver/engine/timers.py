@@ -10,6 +10,8 @@ from flowweaver.core.events import AttemptTimedOut, RunDue, TaskDue, Timer
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.state import World
 
+NEVER = float("inf")
+
 LEAST_ROOM = 1000
 """With fewer timers than that, nobody looks which of them are over."""
 
@@ -23,6 +25,8 @@ class Timers:
 
     def __init__(self, world: World) -> None:
         """`world` says which timers still hold."""
+        self.next_due_at = NEVER
+        """When the first one is due. Read from any thread."""
         self._world = world
         self._heap: list[tuple[float, int, Timer]] = []
         self._ties = count()
@@ -39,19 +43,14 @@ class Timers:
             heapq.heapify(self._heap)
             self._room = max(LEAST_ROOM, 2 * len(self._heap))
         heapq.heappush(self._heap, (due_at, next(self._ties), event))
-
-    def next_due_at(self) -> float | None:
-        """When the first one is due; None where there is none. From any thread."""
-        try:
-            return self._heap[0][0] if self._heap else None
-        except IndexError:  # somebody has just taken the last one
-            return None
+        self.next_due_at = self._heap[0][0]
 
     def take_due(self, now: float) -> list[Timer]:
         """Remove and give all that are due, in order."""
         due = []
         while self._heap and self._heap[0][0] <= now:
             due.append(heapq.heappop(self._heap)[2])
+        self.next_due_at = self._heap[0][0] if self._heap else NEVER
         return due
 
 

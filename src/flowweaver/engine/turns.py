@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import Any
@@ -23,7 +23,9 @@ from flowweaver.errors import FlowWeaverError, InternalError, StoreCorrupt, Stor
 from flowweaver.ports import ChildProcess, Clock, Executor, Store
 
 WATCH_SECONDS = 0.005
-"""So often the engine's thread looks whether quick attempts, which wait for one thread, have met one that is not."""
+"""So often the engine's thread looks whether quick attempts, which wait for one thread, have met one that is not: then
+there has been no turn since the last look.
+"""
 
 LONGEST_SLEEP_SECONDS = 1.0
 """So often the engine shows that it lives, and looks at the wall clock, which may have been set."""
@@ -53,11 +55,13 @@ class Turns:
         self._clock = clock
         self._inbox: Inbox[Item] = Inbox()
         self._stopping = threading.Event()
+        self._ends = False  # the same, looked at after each turn
         self._over = False  # nothing is taken from the inbox any more
         self._in_hand: list[Item] = []  # taken from it for the turn that is on
         self._lender = lender
         self._turn = threading.Lock()  # held by whoever takes a turn
         self._turning = 0  # the thread that does
+        self._turns = 0  # so many have been taken
         self._broken: BaseException | None = None  # what came out of a turn in a lent thread
         self._sleeps_until = 0.0  # monotonic: when the engine's thread wakes up by itself
         self._thread = threading.Thread(target=self._run, name="flowweaver-conductor", daemon=True)
@@ -82,6 +86,7 @@ class Turns:
 
     def end(self) -> None:
         """Take care of what has arrived, and end; returns when that is done."""
+        self._ends = True
         self._stopping.set()
         self._inbox.put(DrainRequested())  # wakes it up
         self._thread.join()
@@ -113,7 +118,7 @@ class Turns:
 
     def _run(self) -> None:
         try:
-            while not (self._stopping.is_set() and not len(self._inbox)):
+            while not (self._ends and not self._inbox.items):
                 self._sleep()
                 if not self._take_turn():
                     # Whoever has the turn rings afterwards where something is left.
@@ -141,32 +146,32 @@ class Turns:
         self._sleeps_until = time.monotonic() + LONGEST_SLEEP_SECONDS
         left = self._seconds_to_next_turn()
         self._sleeps_until = time.monotonic() + left
+        turns = self._turns
         if left:
             self._inbox.wait(left)
         self._sleeps_until = time.monotonic() + LONGEST_SLEEP_SECONDS
-        if self._lender is not None:
+        if self._lender is not None and turns == self._turns:  # else bodies go on being quick
             self._lender.share()
 
     def _seconds_to_next_turn(self) -> float:
         """From any thread."""
-        if len(self._inbox) or self.conductor.has_work or self._stopping.is_set() or self._broken is not None:
+        conductor, lender = self.conductor, self._lender
+        if self._inbox.items or conductor.has_work or self._ends or self._broken is not None:
             return 0.0
-        left = self.conductor.seconds_to_next_timer()
-        most = LONGEST_SLEEP_SECONDS
-        if self._lender is not None and self._lender.quick and self.conductor.world.running > 1:
-            most = WATCH_SECONDS
-        return most if left is None else min(left, most)
+        watches = lender is not None and lender.quick and conductor.world.running > 1
+        return min(conductor.seconds_to_next_timer(), WATCH_SECONDS if watches else LONGEST_SLEEP_SECONDS)
 
     def _arrived(self, item: AttemptEnded | ChildProcess) -> None:
         """What attempts report, from any thread."""
-        if self._lender is None or not isinstance(item, AttemptEnded):
+        lender = self._lender
+        if lender is None or not isinstance(item, AttemptEnded):
             self._inbox.put(item)
             return
         self._inbox.add(item)
-        if self._lender.keeps:
-            if self._lender.quick:
+        if lender.kept:
+            if lender.quick:
                 return  # the thread runs that first, and takes one turn for all
-            self._lender.share()
+            lender.share()
         self._lead()
 
     def _lead(self) -> None:
@@ -202,6 +207,7 @@ class Turns:
         if not self._turn.acquire(blocking=False):
             return False
         self._turning = threading.get_ident()
+        self._turns += 1
         try:
             if self._broken is not None:
                 raise self._broken
@@ -214,11 +220,19 @@ class Turns:
         return True
 
     def _take_care(self, items: list[Item]) -> None:
+        ended: list[Event] = [item for item in items if isinstance(item, AttemptEnded)]
+        if len(ended) == len(items):  # most of the time
+            self._decide(ended, ())
+        else:
+            self._take_all(items)
+        world = self.conductor.world
+        if world.draining and not world.running:
+            self.idle.set()
+
+    def _take_all(self, items: list[Item]) -> None:
         batch = Batch()
         for item in items:
-            if isinstance(item, AttemptEnded):  # most are
-                batch.events.append(item)
-            elif isinstance(item, ChildProcess):
+            if isinstance(item, ChildProcess):
                 batch.processes.append(item)
             elif isinstance(item, RerunRequested):
                 if (event := self.conductor.intake.rerun(item)) is not None:
@@ -233,9 +247,6 @@ class Turns:
         for release in batch.released:
             self.conductor.let_go(release.run)
             release.answer.set_result(None)
-        world = self.conductor.world
-        if world.draining and not world.running:
-            self.idle.set()
 
     def _take(self, item: Answered, batch: Batch) -> None:
         """What somebody waits for: at once, or with this turn."""
@@ -248,7 +259,7 @@ class Turns:
         else:
             batch.asked.append(item)
 
-    def _decide(self, events: list[Event], processes: list[ChildProcess]) -> None:
+    def _decide(self, events: Sequence[Event], processes: Sequence[ChildProcess]) -> None:
         dismissed = self.conductor.dismissed
         self.conductor.turn(events, processes)
         if self.conductor.dismissed > dismissed:

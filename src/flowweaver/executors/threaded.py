@@ -57,7 +57,7 @@ class ThreadedExecutor:
         self._clock = clock
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: a thread ends
         self._hand = _Hand()
-        self._kept: deque[Job] = deque()  # for a thread that is telling an end
+        self.kept: deque[Job] = deque()  # for the thread that has started them while it told an end
         self.quick = False  # the last body took less time than waking a thread
         self._lock = threading.Lock()
         self._jobs: dict[AttemptId, Job] = {}  # started and not ended
@@ -75,26 +75,21 @@ class ThreadedExecutor:
             if attempt.id in self._jobs:
                 raise InternalError(f"attempt {attempt.id} was started twice")
             self._jobs[attempt.id] = job
-            if self._ready < self._workers:
+            if self._lacks_threads:
                 self._fill()
             if self._ready or self._lost:  # the end of one that is lost makes another thread
-                if self._hand.telling and (self.quick or not self._kept):
-                    self._kept.append(job)
+                if self._hand.telling and (self.quick or not self.kept):
+                    self.kept.append(job)
                 else:
                     self._queue.put(job)
                 return
         self._end(job, NO_THREAD)
 
-    @property
-    def keeps(self) -> bool:
-        """Whether an attempt waits for the thread that has started it."""
-        return bool(self._kept)
-
     def share(self) -> None:
         """Let any thread have what waits for one: a body that was thought to be quick is not."""
         with contextlib.suppress(IndexError):
-            while self._kept:
-                self._queue.put(self._kept.popleft())
+            while self.kept:
+                self._queue.put(self.kept.popleft())
 
     def abandon(self, attempt: AttemptId) -> None:
         """Ask that attempt to stop and give its place away. One that has ended already is no error."""
@@ -152,9 +147,14 @@ class ThreadedExecutor:
             if thread not in busy:
                 thread.join(SETTLE_SECONDS)
 
+    @property
+    def _lacks_threads(self) -> bool:
+        """Whether there could be more threads, and work for them."""
+        return self._ready < self._workers and self._ready < len(self._jobs) - self._lost
+
     def _fill(self) -> None:
         """Make the threads that are missing for the attempts that are there; under the lock."""
-        while self._ready < self._workers and self._ready < len(self._jobs) - self._lost and not self._closed:
+        while self._lacks_threads and not self._closed:
             thread = threading.Thread(target=self._work, name=f"flowweaver-worker-{next(_numbers)}", daemon=True)
             try:
                 thread.start()
@@ -178,7 +178,7 @@ class ThreadedExecutor:
 
     def _next(self) -> Job | None:
         try:
-            return self._kept.popleft()
+            return self.kept.popleft()
         except IndexError:
             return self._queue.get()
 
@@ -213,6 +213,6 @@ class ThreadedExecutor:
             del self._jobs[job.attempt.id]
             lost = job.lost
             self._lost -= lost
-            if self._ready < self._workers:
+            if self._lacks_threads:
                 self._fill()
         return lost

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct, field
+
 from flowweaver.core.events import AttemptEnded, AttemptId, Outcome
 from flowweaver.core.plan import RunPlan, TaskPlan
-from flowweaver.core.records import record
 from flowweaver.ports.cancellation import Cancellation
+from flowweaver.ports.stores import ChildProcess
 
 
 class Dependency(NamedTuple):
@@ -30,8 +31,7 @@ def run_origin(store_id: str, workflow: str, run_id: str, generation: int) -> st
     return sha256(repr((store_id, workflow, run_id, generation)).encode()).hexdigest()[:32]
 
 
-@record
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try of one task, with everything that it may know. What a runner gets."""
 
     id: AttemptId
@@ -41,9 +41,8 @@ class Attempt:
     dependencies: Mapping[str, Dependency] = field(default_factory=dict)  # by task name
     rerun_token: str = ""
     origin: str = ""  # tells the run from all others where its plan has no uid: see `run_origin`
+    on_process: Callable[[ChildProcess], None] = lambda _: None  # call it as soon as a child process exists
     cancellation: Cancellation = field(default_factory=Cancellation)
-    #: call it with (pid, start time) as soon as a child process exists
-    on_process: Callable[[int, int], None] = lambda _pid, _started: None
 
     @property
     def idempotency_key(self) -> str:

@@ -154,7 +154,7 @@ class Child:
         pid, started_at = bodies.STARTED.unpack(started)
         self._process = ChildProcess(attempt.id, pid, started_at)
         try:
-            attempt.on_process(pid, started_at)
+            attempt.on_process(ChildProcess(attempt.id, pid, started_at))
         except BaseException:
             self.close()
             raise
