@@ -78,7 +78,7 @@ def test_a_commit_costs_the_same_however_much_there_is(count, open_store, tmp_pa
     costs = {store: count(lambda: store.commit(step(run, 1))) for store, run in runs.items()}  # noqa: B023 - called at once
     assert costs[small] == costs[big]
     statements, _ = costs[big]
-    assert statements == 5  # BEGIN, a task that ends, one that starts, the sequence, COMMIT
+    assert statements == 4  # BEGIN, a task that ends, one that starts, COMMIT
 
 
 def test_a_statement_is_nothing_but_itself():

@@ -26,42 +26,44 @@ class CommitRows:
     """The bindings of the statements of the same names, in the order in which these are executed."""
 
     note_attempt: set[Row] = field(default_factory=set)  # tasks whose rows tell of their first attempts until now
-    complete_task: list[Row] = field(default_factory=list)
-    begin_task: list[Row] = field(default_factory=list)
+    plain_task: list[Row] = field(default_factory=list)
     update_task: list[Row] = field(default_factory=list)
     results: Collection[tuple[int, bytes]] = ()  # by the task's key, for `write_results`
     insert_attempt: list[Row] = field(default_factory=list)
     close_attempt: list[Row] = field(default_factory=list)
 
 
-def commit_rows(changes: Changes, with_rows: AbstractSet[AttemptId]) -> CommitRows:
-    """Sort them. `with_rows` are first attempts that are running and have rows of their own, and may be more."""
+def commit_rows(changes: Changes, with_rows: AbstractSet[AttemptId], number: int) -> CommitRows:
+    """Sort them. `with_rows` are first attempts that are running and have rows of their own, and may be more; `number`
+    is the commit's.
+    """
     found = CommitRows()
     ends = _sorted_ends(changes, with_rows, found)
     results = {run << POSITION_BITS | task: result for run, task, result in changes.results}
+    plain = found.plain_task
     for run, task, state in changes.tasks:
         key = run << POSITION_BITS | task
+        phase, ended_at = state.phase, state.finished_at
         if _said(state) != _NOTHING:
-            _update(state, key, found)
-        elif state.phase is _RUNNING and state.finished_at is None:
-            found.begin_task.append((state.started_at, key))
+            _update(state, key, number, found)
+        elif phase is _RUNNING and ended_at is None:
+            plain.append((phase, state.started_at, None, None, number, key))
         elif (
-            state.phase is _COMPLETED
+            phase is _COMPLETED
             and key in ends
-            and ends[key].ended_at == state.finished_at
+            and ends[key].ended_at == ended_at
             and len(results.get(key, _TOO_LARGE)) <= SMALL_BYTES
         ):
-            found.complete_task.append((state.started_at, state.finished_at, results.pop(key), key))
+            plain.append((phase, state.started_at, ended_at, results.pop(key), number, key))
             del ends[key]
         else:
-            _update(state, key, found)
+            _update(state, key, number, found)
     found.results = results.items()
     for key, end in ends.items():  # of which no task's row tells
         _close(end, key, found)
-    for (run, task, number), at in changes.started:
-        key = run << POSITION_BITS | task
-        if number > 1 or (key,) in found.note_attempt:
-            found.insert_attempt.append((key, number, at))
+    for (run, task, attempt), at in changes.started:
+        if attempt > 1 or (run << POSITION_BITS | task,) in found.note_attempt:
+            found.insert_attempt.append((run << POSITION_BITS | task, attempt, at))
     return found
 
 
@@ -92,8 +94,8 @@ def _close(end: AttemptClosed, key: int, found: CommitRows) -> None:
     found.close_attempt.append((status, at, reason, message, error_type, key, number))
 
 
-def _update(state: TaskState, key: int, found: CommitRows) -> None:
+def _update(state: TaskState, key: int, number: int, found: CommitRows) -> None:
     """The row as a whole."""
     if state.attempts == 1 and state.phase is not _RUNNING:
         found.note_attempt.add((key,))
-    found.update_task.append((*task_row(state), key))
+    found.update_task.append((*task_row(state), number, key))

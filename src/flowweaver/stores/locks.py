@@ -21,6 +21,7 @@ from flowweaver.stores.disks import refused
 
 _held: dict[str, tuple[int, int]] = {}  # real paths that are locked here, with device and inode of the lock file
 _guard = threading.Lock()
+_process = os.getpid()  # this one, asked once: it is compared at each commit
 
 
 class StoreLock:
@@ -33,7 +34,7 @@ class StoreLock:
         `now` goes into the lock file, for whoever is refused later.
         """
         self.path = path
-        self.owner = os.getpid()
+        self.owner = _process
         with _guard:
             if str(path) in _held or _inode(path) in _held.values():
                 raise StoreLocked(
@@ -45,7 +46,7 @@ class StoreLock:
     @property
     def is_ours(self) -> bool:
         """Whether this is the process that took it; a forked child has no lock."""
-        return self.owner == os.getpid()
+        return self.owner == _process
 
     def release(self) -> None:
         """Let it go. Idempotent."""
@@ -101,8 +102,8 @@ def _sign(descriptor: int, now: float) -> None:
 
 def _after_fork_in_child() -> None:
     # The parent's locks are not the child's: a child that opens a store itself has to ask the kernel.
-    global _guard  # noqa: PLW0603 - another thread of the parent may have had it
-    _guard = threading.Lock()
+    global _guard, _process
+    _guard, _process = threading.Lock(), os.getpid()
     _held.clear()
 
 

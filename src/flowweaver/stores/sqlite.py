@@ -16,7 +16,7 @@ from flowweaver.core.events import AttemptId
 from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunHead
 from flowweaver.errors import InternalError, StoreError
-from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName
+from flowweaver.ports import ROWS_AT_ONCE, ChildProcess, Clock, NewRun, RunName, StorePosition
 from flowweaver.stores import rows
 from flowweaver.stores.commit_rows import CommitRows, commit_rows
 from flowweaver.stores.connections import Readers, require_sqlite
@@ -43,6 +43,7 @@ class SQLiteStore(SQLiteReading):
         self._sql = statements()
         self._names: dict[int, tuple[str, ...]] = {}  # of the tasks of runs whose rows are not all there yet
         self._with_rows: set[AttemptId] = set()  # attempts that run in processes, and so have rows
+        self._unfinished: set[int] = set()  # runs that are known to be
         self._lock = StoreLock(self.path, now=clock.now())
         self._closed = False
         try:
@@ -54,6 +55,11 @@ class SQLiteStore(SQLiteReading):
             self._lock.release()
             raise
 
+    def position(self) -> StorePosition:
+        """See `ports.Store`. Nobody else writes, and after a failure it was read when the file was opened again."""
+        self._check()
+        return self._writer.position
+
     # -------------------------------------------------------------------------------------------------------- writing
 
     def create_run(self, name: RunName, plan: RunPlan, head: RunHead) -> int:
@@ -63,6 +69,7 @@ class SQLiteStore(SQLiteReading):
     def create_runs(self, runs: Sequence[NewRun]) -> list[int]:
         """See `ports.Store`. Raises `InternalError` where one of them is there already."""
         self._check()
+        self._unfinished.difference_update(run.kept.source for run in runs if run.kept and run.kept.source)
         keys = self._writer.transact(lambda cursor: [create(cursor, self._sql, run) for run in runs])
         for key, run in zip(keys, runs, strict=True):
             if len(run.plan.tasks) > ROWS_AT_ONCE:
@@ -84,21 +91,22 @@ class SQLiteStore(SQLiteReading):
         """See `ports.Store`."""
         self._check()
         try:
-            self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
+            self._writer.commit(lambda cursor, number: self._write(cursor, number, changes, processes))
         except UnicodeEncodeError:
             changes = storable_changes(changes)
-            self._writer.commit(lambda cursor: self._write(cursor, changes, processes))
+            self._writer.commit(lambda cursor, number: self._write(cursor, number, changes, processes))
         if self._with_rows:
             self._with_rows.difference_update(closed.attempt for closed in changes.closed)
 
     def delete_run(self, run: int) -> None:
         """See `ports.Store`."""
         self._check()
+        self._unfinished.discard(run)
         self._writer.transact(lambda cursor: cursor.execute(self._sql["delete_run"], (run,)))
         self._names.pop(run, None)
 
-    def _write(self, cursor: apsw.Cursor, changes: Changes, processes: Sequence[ChildProcess]) -> None:
-        sql, found = self._sql, commit_rows(changes, self._with_rows)
+    def _write(self, cursor: apsw.Cursor, number: int, changes: Changes, processes: Sequence[ChildProcess]) -> None:
+        sql, found = self._sql, commit_rows(changes, self._with_rows, number)
         if found.note_attempt:  # before the rows of their tasks say something else
             cursor.executemany(sql["note_attempt"], found.note_attempt)
         self._write_tasks(cursor, changes, found)
@@ -113,6 +121,19 @@ class SQLiteStore(SQLiteReading):
             cursor.executemany(sql["note_process"], map(_process_row, processes))
         if changes.runs:
             cursor.executemany(sql["update_run"], [(*rows.head_row(head), run) for run, head in changes.runs])
+            self._unfinished.difference_update(run for run, _ in changes.runs)
+        if changes.runs or not self._is_in_rows(cursor, changes):
+            cursor.execute(sql["note_sequence"], (number,))
+
+    def _is_in_rows(self, cursor: apsw.Cursor, changes: Changes) -> bool:
+        """Whether a row has the number of this commit where it is looked for: one of an unfinished run."""
+        for run, _, _ in changes.tasks:
+            if run in self._unfinished:
+                return True
+            if cursor.execute(self._sql["is_unfinished"], (run,)).fetchall():
+                self._unfinished.add(run)
+                return True
+        return False
 
     def _write_tasks(self, cursor: apsw.Cursor, changes: Changes, found: CommitRows) -> None:
         if self._update_tasks(cursor, found) == len(changes.tasks):
@@ -127,10 +148,8 @@ class SQLiteStore(SQLiteReading):
     def _update_tasks(self, cursor: apsw.Cursor, found: CommitRows) -> int:
         """Gives how many rows there were to update."""
         sql, before = self._sql, cursor.connection.total_changes()
-        if found.complete_task:
-            cursor.executemany(sql["complete_task"], found.complete_task)
-        if found.begin_task:
-            cursor.executemany(sql["begin_task"], found.begin_task)
+        if found.plain_task:
+            cursor.executemany(sql["plain_task"], found.plain_task)
         if found.update_task:
             cursor.executemany(sql["update_task"], found.update_task)
         return cursor.connection.total_changes() - before

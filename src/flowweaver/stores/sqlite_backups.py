@@ -25,6 +25,8 @@ STEP_PAGES = 256  # 1 MiB
 SYNC_STEPS = 4
 """So often what was copied is synced on the way, so that the disk never has to take all of it at once."""
 
+LAYOUT_OF_POSITION = 4  # before, `meta` said it all
+
 _NO_LOCKS = "unix-none"  # a file that nobody else knows needs none, and a network file system has none that work
 
 
@@ -60,8 +62,9 @@ def read_origin(path: Path) -> Origin | None:
 def standing(path: Path) -> tuple[object, ...]:
     """The same for two files of one store where nothing has happened between them; raises `StoreError`."""
     with looked_at(path) as connection, told(path, path):
-        [found] = connection.execute(statements()["read_standing"]).fetchall()
-        return tuple(found)
+        store, _, sequence = position_of(connection, path)
+        [runs] = connection.execute(statements()["read_standing"]).fetchall()
+        return store, sequence, *runs
 
 
 def copy(source: apsw.Connection, target: Path, *, rest: Rest) -> None:
@@ -149,8 +152,9 @@ def require_ours(connection: apsw.Connection, path: Path) -> int:
 
 
 def position_of(connection: apsw.Connection, path: Path) -> tuple[str, int, int]:
-    """The store's id, epoch and sequence; raises `StoreCorrupt`."""
-    found = connection.execute(statements()["read_position"]).fetchall()
+    """The store's id, epoch and sequence, whatever layout it has; raises `StoreCorrupt`."""
+    older = connection.pragma("user_version") < LAYOUT_OF_POSITION
+    found = connection.execute(statements()["read_older_position" if older else "read_position"]).fetchall()
     if len(found) != 1:
         raise StoreCorrupt(f"{path} does not say which store it is; restore a backup of it")
     return cast("tuple[str, int, int]", found[0])

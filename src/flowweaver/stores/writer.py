@@ -16,6 +16,7 @@ from typing import TypeVar, cast
 import apsw
 
 from flowweaver.errors import CommitUnknown, StoreCorrupt, StoreUnavailable
+from flowweaver.ports import StorePosition
 from flowweaver.stores import migrations
 from flowweaver.stores.connections import BUSY_MILLISECONDS, discard, open_writer
 from flowweaver.stores.disks import require_writable
@@ -40,7 +41,7 @@ class Writer:
         self.path = path
         self._vfs = vfs
         self._guard = threading.RLock()
-        self._next_sequence = statements()["next_sequence"]
+        self._note_sequence = statements()["note_sequence"]
         self._distrusted: str | None = None  # why the connection is not used any more
         self._log_pages = 0
         self._log_known = False  # whether that is how long the log is
@@ -50,41 +51,53 @@ class Writer:
         self._gone_at = 0.0  # monotonic: when the file was first not found; 0: it was
         self._connection = self._opened(create=True)
         self._cursor = self._connection.cursor()
-        self._id, _, self._sequence = self._position()
+        self._id, self._epoch, self._sequence = self._position()
 
-    def commit(self, work: Callable[[apsw.Cursor], None]) -> None:
-        """Let `work` write, count it and make it durable. Raises as `ports.Store` says."""
+    @property
+    def position(self) -> StorePosition:
+        """Where the store is, as far as is known: after a failure, where it was when it was opened again."""
+        return StorePosition(self._id, self._epoch, self._sequence)
 
-        def counted(cursor: apsw.Cursor) -> None:
-            work(cursor)
-            cursor.execute(self._next_sequence)
+    def commit(self, work: Callable[[apsw.Cursor, int], object]) -> None:
+        """Let `work` write and make it durable. Raises as `ports.Store` says.
 
+        `work` gets the number of this commit, and sees to it that the file has it: in rows of tasks, or in `meta`.
+        """
         with self._guard:
-            self.transact(counted)
+            self._write(work, self._sequence + 1)
             self._sequence += 1
 
     def transact(self, work: Callable[[apsw.Cursor], _T]) -> _T:
         """The same for what the sequence does not count: it says which of the engine's turns were made durable."""
-        with self._guard:
-            cursor = self._usable()
-            self.require_presence()
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-                if self._room is not None:
-                    self._room.make(self._log_pages)
-                outcome = work(cursor)
-            except apsw.Error as exc:
-                raise self._rolled_back(exc) from exc
-            except BaseException:
-                self._undo()
-                raise
-            try:
-                cursor.execute("COMMIT")
-            except apsw.Error as exc:
-                raise self._judged(exc) from exc
-            if self._log_pages >= self._checkpoint_at:
-                self._checkpoint_now()
+
+        def noted(cursor: apsw.Cursor, number: int) -> _T:
+            outcome = work(cursor)
+            cursor.execute(self._note_sequence, (number,))
             return outcome
+
+        with self._guard:
+            return self._write(noted, self._sequence)
+
+    def _write(self, work: Callable[[apsw.Cursor, int], _T], number: int) -> _T:
+        cursor = self._usable()
+        self.require_presence()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            if self._room is not None:
+                self._room.make(self._log_pages)
+            outcome = work(cursor, number)
+        except apsw.Error as exc:
+            raise self._rolled_back(exc) from exc
+        except BaseException:
+            self._undo()
+            raise
+        try:
+            cursor.execute("COMMIT")
+        except apsw.Error as exc:
+            raise self._judged(exc) from exc
+        if self._log_pages >= self._checkpoint_at:
+            self._checkpoint_now()
+        return outcome
 
     def look(self) -> None:
         """Raise `StoreUnavailable` where the file is not there or could not be written, `StoreCorrupt` where it stays
@@ -140,7 +153,7 @@ class Writer:
             self._forget_room()
             self._connection = self._opened(create=False)
             self._cursor = self._connection.cursor()
-            self._sequence = self._recognized()
+            self._epoch, self._sequence = self._recognized()
             self._distrusted = None
 
     def close(self) -> None:
@@ -228,16 +241,16 @@ class Writer:
         self._presence.note()
         return connection
 
-    def _recognized(self) -> int:
-        """The file's sequence, once it is clear that it is the same file with all that was acknowledged."""
-        store_id, _, sequence = self._position()
+    def _recognized(self) -> tuple[int, int]:
+        """The file's epoch and sequence, once it is clear that it is the same file with all that was acknowledged."""
+        store_id, epoch, sequence = self._position()
         if store_id != self._id:
             raise StoreCorrupt(f"{self.path} was replaced by another store ({store_id}, it was {self._id})")
         if sequence < self._sequence:
             raise StoreCorrupt(
                 f"{self.path} has lost commits: it is at {sequence}, and {self._sequence} was durable; look at the disk"
             )
-        return sequence
+        return epoch, sequence
 
     def begin_epoch(self) -> None:
         """A new life begins. It is a transaction, but no commit of an engine: the sequence stays."""
@@ -245,6 +258,7 @@ class Writer:
             self._cursor.execute(statements()["next_epoch"])
         except apsw.Error as exc:
             raise translated(exc, self.path) from exc
+        self._epoch += 1
 
     def _position(self) -> tuple[str, int, int]:
         try:

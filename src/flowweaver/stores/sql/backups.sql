@@ -18,8 +18,6 @@ INSERT INTO backup_origin (made_at, store, epoch, sequence, source) VALUES (?, ?
 -- name: read_origin
 SELECT made_at, store, epoch, sequence, source FROM backup_origin;
 
--- What differs between two states of one store: commits of an engine are counted, runs that are made or deleted are not.
+-- What differs between two states of one store where no commit of an engine does: runs that were made or deleted.
 -- name: read_standing
-SELECT
-  (SELECT id FROM meta), (SELECT sequence FROM meta), (SELECT count(*) FROM runs),
-  (SELECT seq FROM sqlite_sequence WHERE name = 'runs');
+SELECT (SELECT count(*) FROM runs), (SELECT seq FROM sqlite_sequence WHERE name = 'runs');

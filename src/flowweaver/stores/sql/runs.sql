@@ -29,6 +29,9 @@ SELECT key FROM runs WHERE workflow = ? AND run_id = ? ORDER BY generation DESC 
 -- name: unfinished_runs
 SELECT key FROM runs WHERE phase IN ('pending', 'running', 'suspended') ORDER BY key;
 
+-- name: is_unfinished
+SELECT 1 FROM runs WHERE key = ? AND phase IN ('pending', 'running', 'suspended');
+
 -- name: read_head
 SELECT
   phase, reason, message, created_at, started_at, finished_at, deadline, shutdown, failed_fast, suspended, priority,

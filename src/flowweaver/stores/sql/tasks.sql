@@ -23,22 +23,17 @@ FROM task_runs WHERE key = ?4 AND status = 'completed'
 UPDATE task_runs SET status = 'cancelled', reason = 'Replaced', not_before = NULL, finished_at = ?
 WHERE key >= ? AND key < ? AND status IN ('pending', 'running', 'waiting');
 
--- name: begin_task
+-- name: plain_task
+-- One that is in its first attempt, or has completed with it.
 UPDATE task_runs SET
-  status = 'running', attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = NULL,
-  reason = '', message = '', error_type = ''
-WHERE key = ?;
-
--- name: complete_task
-UPDATE task_runs SET
-  status = 'completed', attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = ?,
-  reason = '', message = '', error_type = '', small_result = ?
+  status = ?, attempts = 1, failures = 0, crashes = 0, not_before = NULL, started_at = ?, finished_at = ?,
+  reason = '', message = '', error_type = '', small_result = ?, changed = ?
 WHERE key = ?;
 
 -- name: update_task
 UPDATE task_runs SET
   status = ?, attempts = ?, failures = ?, crashes = ?, not_before = ?, started_at = ?, finished_at = ?, reason = ?,
-  message = ?, error_type = ?
+  message = ?, error_type = ?, changed = ?
 WHERE key = ?;
 
 -- A row that is as it was inserted says nothing: its task is plainly pending.
