@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -35,21 +33,6 @@ class Compiled:
     retry_on: Sequence[tuple[type[BaseException], ...] | None]
 
 
-@contextmanager
-def collecting_later() -> Iterator[None]:
-    """Collect no garbage for so long, where nothing that is made is any. Otherwise all that the program has is looked
-    through for every eighty thousand objects that are added, and half of the time goes into that.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:  # another thread may be in here too: then the first one that leaves switches it on
-            gc.enable()
-
-
-@collecting_later()
 def compiled(workflow: Workflow, *, one_at_a_time: bool = False) -> Compiled:
     """The plan of a workflow as it is now; raises `ArgumentError` for a task that can not run as it asks to.
 

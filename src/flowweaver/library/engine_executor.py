@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,11 +15,13 @@ from flowweaver.library.executing import (
     RELEASE_SECONDS,
     Options,
     checked_workflow,
+    collecting_later,
     opened,
     raise_failures,
     refuse_in_event_loop,
     released,
     serve,
+    soon_open,
 )
 from flowweaver.library.policies import OnChange
 from flowweaver.library.waiting import ThreadInbox
@@ -145,21 +147,23 @@ class EngineExecutor(BaseExecutor):
     def _execute(self, workflows: Sequence[Workflow], options: Options) -> None:
         refuse_in_event_loop()
         executions: list[Execution] = []
-        with self.sessions.use() as session, session.waiting_inside():
+        with self.sessions.use() as session, session.waiting_inside(), collecting_later() as pause:
             try:
                 for workflow in workflows:
                     executions.append(self.prepared(workflow, options, session))  # noqa: PERF401 - those before one that raises count
-                self._serve(executions, session)
+                self._serve(executions, session, pause)
             finally:
                 for execution in executions:
                     self.finish(execution, session)
         raise_failures([failure for execution in executions if (failure := execution.failure()) is not None])
 
-    def _serve(self, executions: Sequence[Execution], session: Session) -> None:
-        """Open the runs, and wait until all of them are over."""
+    def _serve(self, executions: Sequence[Execution], session: Session, pause: ExitStack) -> None:
+        """Open the runs, close `pause`, and wait until all of them are over."""
         inbox = ThreadInbox()
         with released(executions, session):
             openings = [session.engine.open_run(execution.request(lambda _: inbox)) for execution in executions]
+            soon_open(openings)
+            pause.close()
             for execution, opening in zip(executions, openings, strict=True):
                 opened(execution, opening, session, lambda _: inbox)
             serve(executions)

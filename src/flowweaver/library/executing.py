@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 from flowweaver.errors import ArgumentError, EventLoopRunning, InternalError, PlanChanged, WorkflowExecutionError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from flowweaver.library.sessions import Session
     from flowweaver.library.workflow import Workflow
     from flowweaver.ports import Opening
+
+SOON_SECONDS = 1.0
+"""So long at most no garbage is collected while runs are being opened."""
 
 RELEASE_SECONDS = 2.0
 """So long an interrupted execution waits for what is running, so that it need not run again."""
@@ -58,6 +63,25 @@ def refuse_in_event_loop() -> None:
         "an event loop is running in this thread (a notebook has one, and a coroutine), and execute would stop it: "
         "write `await workflow.execute_async(executor)`"
     )
+
+
+def collecting_later() -> ExitStack:
+    """Collect no garbage until what is given is closed. Of a large workflow plans and states are made by the ten
+    thousand, none of which is garbage, and all that the program has would be looked through again and again meanwhile.
+    """
+    pause = ExitStack()
+    if gc.isenabled():  # else it is not for us to switch on, or another thread is here too, and the first to leave does
+        gc.disable()
+        pause.callback(gc.enable)
+    return pause
+
+
+def soon_open(openings: Iterable[Future[Opening]]) -> None:
+    """Wait until these runs are open, or could not be opened, and not for long: a store may have to be waited for."""
+    until = time.monotonic() + SOON_SECONDS
+    for opening in openings:
+        with suppress(TimeoutError):
+            opening.exception(max(0.0, until - time.monotonic()))
 
 
 def opened(execution: Execution, opening: Future[Opening], session: Session, inbox_of: Any) -> None:

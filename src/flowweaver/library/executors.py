@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from flowweaver.errors import ArgumentError
 from flowweaver.library.base_executor import BaseExecutor
 from flowweaver.library.engine_executor import LARGEST_RESULT_BYTES, EngineExecutor
-from flowweaver.library.executing import lane_of, opened, released, serve
+from flowweaver.library.executing import lane_of, opened, released, serve, soon_open
 
 if TYPE_CHECKING:
     import asyncio
+    from contextlib import ExitStack
 
     from flowweaver.library.base_executor import AnyStore
     from flowweaver.library.executions import Execution
@@ -39,11 +40,14 @@ class SequentialExecutor(EngineExecutor):
     ) -> None:
         super().__init__(1, storage, state_store, max_result_bytes)
 
-    def _serve(self, executions: Sequence[Execution], session: Session) -> None:
+    def _serve(self, executions: Sequence[Execution], session: Session, pause: ExitStack) -> None:
         for execution in executions:
             with lane_of(execution), released([execution], session, 0.0):  # the interrupted body was in this thread
                 lend = session.port.lend
-                opened(execution, session.engine.open_run(execution.request(lend)), session, lend)
+                opening = session.engine.open_run(execution.request(lend))
+                soon_open([opening])
+                pause.close()
+                opened(execution, opening, session, lend)
                 serve([execution])
 
     def _port(self, runner: FunctionRunner, clock: Clock) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flowweaver.errors import PlanChanged
 from flowweaver.executors.event_loop import EventLoopExecutor
 from flowweaver.library.engine_executor import EngineExecutor
-from flowweaver.library.executing import raise_failures, release
+from flowweaver.library.executing import collecting_later, raise_failures, release
 from flowweaver.library.executions import Execution
 from flowweaver.library.loop_waiting import LoopInbox
 from flowweaver.library.sessions import Session, Sessions
@@ -31,7 +31,8 @@ async def execute_in_loop(executor: EngineExecutor, workflow: Workflow, options:
     session = await _entered(executor.sessions, loop)
     try:
         with session.waiting_inside():
-            execution = executor.prepared(workflow, options, session)
+            with collecting_later():
+                execution = executor.prepared(workflow, options, session)
             try:
                 await _serve(execution, session)
             finally:
