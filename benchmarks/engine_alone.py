@@ -19,9 +19,8 @@ from flowweaver.core.plan import RunPlan, TaskPlan
 from flowweaver.engine import Engine, SystemClock
 from flowweaver.executors.threaded import ThreadedExecutor
 from flowweaver.ports import Attempt, RunName
+from flowweaver.runners.results import decode_result, encode_result
 from flowweaver.stores import SQLiteStore
-
-encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def plan_of(name: str, graph: Graph) -> RunPlan:
@@ -37,15 +36,15 @@ def run(workload: Workload, folder: Path) -> Ran:
     """All graphs at once through one engine; opening the file is told apart."""
 
     def body(attempt: Attempt) -> Completed:
-        given = [json.loads(dependency.result or b"null") for dependency in attempt.dependencies.values()]
-        return Completed(encode(workload.body(int(attempt.task.name[1:]), given)).encode())
+        given = [decode_result(dependency.result or b"null") for dependency in attempt.dependencies.values()]
+        return Completed(encode_result(workload.body(int(attempt.task.name[1:]), given)))
 
     clock = SystemClock()
     opened, opened_at = time.perf_counter(), time.time()
     with (
         closing(SQLiteStore(folder / "state.db", clock=clock)) as store,
         closing(ThreadedExecutor(body, workload.workers, clock)) as executor,
-        Engine(store=store, executor=executor, clock=clock, workers=workload.workers) as engine,
+        Engine(store=store, executor=executor, clock=clock, workers=workload.workers, lender=executor) as engine,
     ):
         began = time.perf_counter()
         plans = [plan_of(f"{workload.name}-{k}", graph) for k, graph in enumerate(workload.graphs)]

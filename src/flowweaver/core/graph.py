@@ -49,9 +49,9 @@ class Graph:
         """
         dependants: list[list[int]] = [[] for _ in names]
         for task, wanted in enumerate(dependencies):
+            if wanted and not 0 <= min(wanted) <= max(wanted) < task:
+                raise GraphError(f'task "{names[task]}" comes before what it depends on: put it behind that')
             for dependency in wanted:
-                if not 0 <= dependency < task:
-                    raise GraphError(f'task "{names[task]}" comes before what it depends on: put it behind that')
                 dependants[dependency].append(task)
         return cls(tuple(names), tuple(map(tuple, dependencies)), tuple(map(tuple, dependants)))
 

@@ -47,7 +47,10 @@ class TaskGraph:
         if name in self._positions:
             raise GraphError(f"Task '{name}' already exists in workflow '{self.name}': give one of them another name")
         wanted = checked_dependencies(name, task.depends_on if depends_on is None else depends_on)
-        dependencies = tuple([self._position(name, each) for each in wanted])
+        try:
+            dependencies = tuple([self._positions[each] for each in wanted])
+        except (KeyError, TypeError):  # not all are names of tasks that are there
+            dependencies = tuple([self._position(name, each) for each in wanted])
         if len(dependencies) > 1:
             dependencies = tuple(dict.fromkeys(dependencies))
         self._positions[name] = len(self._dependencies)
@@ -57,7 +60,7 @@ class TaskGraph:
         return task
 
     def _position(self, task: str, dependency: object) -> int:
-        name = dependency if type(dependency) is str else _name_of(dependency)
+        name = _name_of(dependency)
         position = self._positions.get(name)
         if position is None:
             where = "it depends on itself" if name == task else f"add '{name}' before '{task}'"
