@@ -297,6 +297,7 @@ def test_a_process_that_comes_with_the_end_of_its_attempt_or_later_says_nothing(
     assert both.sqlite.read_processes() == []
     assert both.told() == [row(1, "completed", 1.0, 2.0)]
     assert both.noted() == []
+    assert both.sqlite._with_rows == set()
 
 
 def test_the_process_of_a_later_attempt_is_noted(both):

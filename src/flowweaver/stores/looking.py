@@ -28,16 +28,15 @@ def looking_at(path: Path) -> Iterator[Look]:
 
         yield JSONReading(contents_at(path))
         return
-    from flowweaver.stores.sqlite_backups import looked_at, require_ours
+    from flowweaver.stores.sqlite_backups import looked_at
     from flowweaver.stores.sqlite_look import SQLiteLook
-    from flowweaver.stores.statements import migrations
 
-    with looked_at(path) as connection:
-        is_older = require_ours(connection, path) < migrations()[-1].version
-    if not is_older:
-        with closing(SQLiteLook(path)) as look:
+    with looked_at(path):
+        pass  # else it is none of ours
+    with closing(SQLiteLook(path)) as look:
+        if not look.is_older:
             yield look
-        return
+            return
     with tempfile.TemporaryDirectory(prefix="flowweaver-") as folder:
         new = Path(folder) / path.name
         _copy_up_to_date(path, new)

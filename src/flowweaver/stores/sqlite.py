@@ -116,9 +116,10 @@ class SQLiteStore(SQLiteReading):
             cursor.executemany(sql["insert_attempt"], found.insert_attempt)
         if found.close_attempt:
             cursor.executemany(sql["close_attempt"], found.close_attempt)
-        if processes:
-            self._with_rows.update(process.attempt for process in processes)
-            cursor.executemany(sql["note_process"], map(_process_row, processes))
+        for process in processes:
+            cursor.execute(sql["note_process"], _process_row(process))
+            if cursor.connection.changes():  # else its attempt has ended already
+                self._with_rows.add(process.attempt)
         if changes.runs:
             cursor.executemany(sql["update_run"], [(*rows.head_row(head), run) for run, head in changes.runs])
             self._unfinished.difference_update(run for run, _ in changes.runs)
