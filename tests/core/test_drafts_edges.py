@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from flowweaver.core.apply import admit, apply, open_run
-from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded
+from flowweaver.core.changes import AttemptClosed, AttemptStarted, Changes, ResultRecorded, RunChanged
 from flowweaver.core.decide import decide
 from flowweaver.core.events import (
     AttemptEnded,
@@ -417,8 +417,9 @@ def test_a_failed_run_that_is_taken_up_begins_again_with_what_did_not_complete()
 def test_a_completed_run_that_is_taken_up_stays_completed():
     head = RunHead(phase=RunPhase.COMPLETED, started_at=5.0, finished_at=6.0)
     core = Core(task("a"), states=[DONE], head=head)
-    core.do(RunTakenUp(1), now=9.0)
+    changes = core.do(RunTakenUp(1), now=9.0)
     assert core.run.head == head
+    assert changes.runs == [RunChanged(1, head)]  # so that it is let go of again
 
 
 def test_a_run_that_was_being_stopped_is_taken_up_whole():

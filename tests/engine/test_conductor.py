@@ -18,7 +18,7 @@ from flowweaver.core.events import (
 )
 from flowweaver.core.plan import FailurePolicy, OnCrash, RetryPolicy, RunPlan, TriggerRule
 from flowweaver.errors import CommitUnknown, GraphError, StoreCorrupt, StoreUnavailable
-from flowweaver.ports import RunName, TaskNotice
+from flowweaver.ports import Dependency, RunName, TaskNotice
 from flowweaver.stores import MemoryStore
 from tests.engine.conftest import Bench, task
 
@@ -52,8 +52,8 @@ def test_an_attempt_gets_what_it_may_know_of_its_dependencies(bench):
     bench.end("good", outcome=Completed(b"[0]"))
     bench.end("bad", outcome=BROKEN)
     dependencies = bench.attempts[-1].dependencies
-    assert dependencies["good"] == ("Completed", b"[0]", "", "", 1)
-    assert dependencies["bad"] == ("Failed", None, "ValueError", "it broke", 1)
+    assert dependencies["good"] == Dependency("Completed", b"[0]", "", "", 1)
+    assert dependencies["bad"] == Dependency("Failed", None, "ValueError", "it broke", 1)
 
 
 def test_a_failure_starts_nothing_new_and_lets_running_attempts_end(bench):

@@ -6,9 +6,9 @@ Costs the number of changes, whatever the size of the runs.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 
-from flowweaver.core.changes import Changes
-from flowweaver.core.events import AttemptId
+from flowweaver.core.changes import AttemptStarted, Changes, TaskChanged
 from flowweaver.core.graph import Graph
 from flowweaver.core.phases import TaskPhase
 from flowweaver.core.plan import RunPlan
@@ -83,10 +83,7 @@ def hold(world: World, key: int) -> RunState | None:
 
 def apply(world: World, changes: Changes) -> None:
     """Make memory say what the store says now."""
-    touched: dict[int, RunState] = {}
-    for key, task, state in changes.tasks:
-        run = touched[key] = world.runs[key]
-        _replace(world, run, task, state)
+    touched = _replace(world, changes.tasks)
     for key, head in changes.runs:
         run = touched[key] = world.runs[key]
         if head.priority != run.head.priority:
@@ -99,8 +96,7 @@ def apply(world: World, changes: Changes) -> None:
     for key, ready in changes.ready.items():
         world.runs[key].ready.extend(ready)
     _release_suspect(world)
-    for attempt, _ in changes.started:
-        _started(world, attempt)
+    _started(world, changes.started)
     world.abandoned.update(changes.abandoned)
     world.abandoned.difference_update(changes.returned)
     world.draining = world.draining or changes.draining
@@ -112,16 +108,21 @@ def apply(world: World, changes: Changes) -> None:
         _rotate(world, run, served=key in served)
 
 
-def _replace(world: World, run: RunState, task: int, state: TaskState) -> None:
-    before, now = run.tasks[task].phase, state.phase
-    run.tasks[task] = state
-    if now is _RUNNING:
-        run.running += 1
-        world.running += 1
-    if before is _RUNNING:
-        run.running -= 1
-        world.running -= 1
-    run.unfinished += before.finished - now.finished
+def _replace(world: World, tasks: Iterable[TaskChanged]) -> dict[int, RunState]:
+    """Put the states of tasks into their places; gives the runs that these are of."""
+    runs, touched = world.runs, {}
+    for key, task, state in tasks:
+        run = touched[key] = runs[key]
+        before, now = run.tasks[task].phase, state.phase
+        run.tasks[task] = state
+        if now is _RUNNING:
+            run.running += 1
+            world.running += 1
+        if before is _RUNNING:
+            run.running -= 1
+            world.running -= 1
+        run.unfinished += before.finished - now.finished
+    return touched
 
 
 def _release_suspect(world: World) -> None:
@@ -131,15 +132,16 @@ def _release_suspect(world: World) -> None:
         world.quarantined = None
 
 
-def _started(world: World, attempt: AttemptId) -> None:
-    key, task, _ = attempt
-    run = world.runs[key]
-    if run.ready[0] == task:
-        run.ready.popleft()
-    else:
-        run.ready.remove(task)
-    if run.tasks[task].crashes >= QUARANTINE_AT:
-        world.quarantined = attempt
+def _started(world: World, started: Iterable[AttemptStarted]) -> None:
+    for attempt, _ in started:
+        key, task, _ = attempt
+        run = world.runs[key]
+        if run.ready[0] == task:
+            run.ready.popleft()
+        else:
+            run.ready.remove(task)
+        if run.tasks[task].crashes >= QUARANTINE_AT:
+            world.quarantined = attempt
 
 
 def _rotate(world: World, run: RunState, *, served: bool) -> None:

@@ -237,25 +237,25 @@ class RunDraft(RunSteps):
 
     def start(self, task: int) -> bool:
         """Record the start of that task's next attempt; gives whether it must run while no other suspect does."""
-        state, head = self.task(task), self.head
+        run, now, head = self.run, self.now, self.head
+        state = self._tasks.get(task) or run.tasks[task]
         number = state.attempts + 1
-        attempt = made(AttemptId, (self.run.key, task, number))
-        self.changes.started.append(made(AttemptStarted, (attempt, self.now)))
+        self.changes.started.append(made(AttemptStarted, (made(AttemptId, (run.key, task, number)), now)))
         phase = _AFTER_START[state.phase]
-        started_at = self.now if state.started_at is None else state.started_at
+        started_at = now if state.started_at is None else state.started_at
         # By position, here and in `RunSteps._complete`: most steps are these two, and by name it takes twice as long.
         self._tasks[task] = TaskState(
             phase, number, state.failures, state.crashes, "", "", state.error_type, None, started_at
         )
         self.running += 1
-        limit = self.run.plan.timeout_seconds
+        limit = run.plan.timeout_seconds
         # A change of settings may have made it Running again after a rerun, which has no deadline yet.
         if head.phase is not RunPhase.RUNNING or (head.deadline is None and limit is not None):
             self.head = replace(
                 head,
                 phase=RunPhase.RUNNING,
-                started_at=self.now if head.started_at is None else head.started_at,
-                deadline=self.now + limit if head.deadline is None and limit is not None else head.deadline,
+                started_at=now if head.started_at is None else head.started_at,
+                deadline=now + limit if head.deadline is None and limit is not None else head.deadline,
             )
         return state.crashes >= QUARANTINE_AT
 

@@ -233,9 +233,10 @@ class RunSteps:
             self._unfinished -= 1
             completed = tasks[done].phase is _COMPLETED
             for dependant in dependants[done]:
-                unmet = all_unmet.get(dependant, run_unmet[dependant]) - 1
-                all_unmet[dependant] = unmet
-                if (unmet and completed) or (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
+                all_unmet[dependant] = unmet = all_unmet.get(dependant, run_unmet[dependant]) - 1
+                if unmet and completed:
+                    continue
+                if (tasks.get(dependant) or run.tasks[dependant]).phase.finished:
                     continue
                 if not completed and run.plan.tasks[dependant].trigger_rule is TriggerRule.ALL_COMPLETED:
                     message = f'"{run.graph.names[done]}" did not complete'

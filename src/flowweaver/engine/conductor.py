@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
 from flowweaver.core.apply import apply, dismiss, hold
 from flowweaver.core.changes import Changes
 from flowweaver.core.decide import decide
-from flowweaver.core.events import AttemptEnded, AttemptId, AttemptTimedOut, Event, RunDue, TaskDue
+from flowweaver.core.events import AttemptEnded, AttemptTimedOut, Event, RunDue, TaskDue
 from flowweaver.core.phases import TaskPhase
-from flowweaver.core.plan import RunPlan, TaskPlan
+from flowweaver.core.plan import RunPlan
 from flowweaver.core.state import RunState, World
 from flowweaver.engine.durable import DurableStore
 from flowweaver.engine.gathering import Gathering
@@ -29,7 +29,6 @@ from flowweaver.ports import (
     Attempt,
     ChildProcess,
     Clock,
-    Dependency,
     Executor,
     Given,
     Listener,
@@ -230,22 +229,21 @@ class Conductor:
             if inputs is None:
                 self._arrived(AttemptEnded(attempt, self._inputs.too_much, self._clock.now()))
             else:
-                self._executor.start(self._attempt(run, attempt, task, inputs), self._arrived)
+                head, plan = run.head, run.plan
+                wanted = Attempt(
+                    id=attempt,
+                    task=task,
+                    run=plan,
+                    run_started_at=head.created_at if head.started_at is None else head.started_at,
+                    dependencies=inputs,
+                    rerun_token=head.rerun_token,
+                    origin="" if plan.uid else self._origin(run),
+                    on_process=self._arrived,
+                )
+                self._executor.start(wanted, self._arrived)
 
-    def _attempt(self, run: RunState, attempt: AttemptId, task: TaskPlan, inputs: Mapping[str, Dependency]) -> Attempt:
-        head, plan = run.head, run.plan
-        started_at = head.started_at
-        # By position: one is made for each start, and by name it takes longer.
-        return Attempt(
-            attempt,
-            task,
-            plan,
-            head.created_at if started_at is None else started_at,
-            inputs,
-            head.rerun_token,
-            "" if plan.uid else run_origin(self.position.id, run.workflow, run.run_id, run.generation),
-            self._arrived,
-        )
+    def _origin(self, run: RunState) -> str:
+        return run_origin(self.position.id, run.workflow, run.run_id, run.generation)
 
     def _notices(self, changes: Changes) -> list[Notice]:
         """What has changed, for whoever wants to know; before it is applied."""

@@ -7,7 +7,8 @@ not too large; one that is not there is read from the store. Every consumer deco
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flowweaver.core.events import Failed
 from flowweaver.core.phases import Reason, TaskPhase
@@ -30,8 +31,7 @@ ReadResults = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """As `ports.Store.read_results`."""
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct, gc=False):
     known: Dependency  # the same for all readers
     size: int
     readers: int  # unfinished tasks that depend on it
@@ -67,9 +67,12 @@ class Inputs:
         state = tasks[task]
         if self.bytes + size > KEPT_BYTES or state.phase is not TaskPhase.COMPLETED:
             return
-        readers = sum([not tasks[reader].phase.finished for reader in run.graph.dependants[task]])
+        readers = [tasks[reader].phase.finished for reader in run.graph.dependants[task]].count(False)
         if readers:
-            self._kept.setdefault(run.key, {})[task] = _Kept(_known(state, result), size, readers)
+            kept = self._kept.get(run.key)
+            if kept is None:
+                kept = self._kept[run.key] = {}
+            kept[task] = _Kept(_known(state, result), size, readers)
             self.bytes += size
 
     def finished(self, run: RunState, task: int) -> None:

@@ -36,15 +36,11 @@ _CLOSED_LOOP = Failed(message="the event loop that this was to run in is closed"
 _GOES_ON = Completed()  # what a thread says of an attempt that goes on in the loop
 
 
-class _LoopJob(Job):
+class _LoopJob(Job, eq=False):
     """An attempt that may be in the loop."""
 
-    __slots__ = ("rest", "task")
-
-    def __init__(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
-        super().__init__(attempt, ended)
-        self.rest: Rest | None = None
-        self.task: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
+    rest: Rest | None = None
+    task: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
 
 
 class EventLoopExecutor:

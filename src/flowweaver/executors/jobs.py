@@ -7,6 +7,8 @@ import random
 import threading
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from flowweaver.core.events import AttemptEnded, Failed, Outcome
 from flowweaver.core.phases import Reason
 from flowweaver.ports import Attempt, Clock
@@ -20,17 +22,14 @@ UNWANTED = Failed(reason=Reason.TERMINATED, message="stopped before its body was
 NO_THREAD = Failed(message="the system gives no thread to run this in: look at its limits on processes and memory")
 
 
-class Job:
+class Job(Struct, eq=False):
     """One attempt. Its flags change under its executor's lock."""
 
-    __slots__ = ("attempt", "ended", "lost", "thread", "unwanted")
-
-    def __init__(self, attempt: Attempt, ended: Callable[[AttemptEnded], None]) -> None:
-        self.attempt = attempt
-        self.ended = ended
-        self.thread: threading.Thread | None = None  # the one that has taken it
-        self.unwanted = False  # abandoned before a thread took it: its body is not run
-        self.lost = False  # abandoned while it was running: its thread ends with it
+    attempt: Attempt
+    ended: Callable[[AttemptEnded], None]
+    thread: threading.Thread | None = None  # the one that has taken it
+    unwanted: bool = False  # abandoned before a thread took it: its body is not run
+    lost: bool = False  # abandoned while it was running: its thread ends with it
 
 
 def tell(job: Job, outcome: Outcome, clock: Clock) -> None:

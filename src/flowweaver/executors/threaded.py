@@ -75,7 +75,7 @@ class ThreadedExecutor:
             if attempt.id in self._jobs:
                 raise InternalError(f"attempt {attempt.id} was started twice")
             self._jobs[attempt.id] = job
-            if self._lacks_threads:
+            if self._ready < self._workers:
                 self._fill()
             if self._ready or self._lost:  # the end of one that is lost makes another thread
                 if self._hand.telling and (self.quick or not self.kept):
@@ -147,14 +147,9 @@ class ThreadedExecutor:
             if thread not in busy:
                 thread.join(SETTLE_SECONDS)
 
-    @property
-    def _lacks_threads(self) -> bool:
-        """Whether there could be more threads, and work for them."""
-        return self._ready < self._workers and self._ready < len(self._jobs) - self._lost
-
     def _fill(self) -> None:
         """Make the threads that are missing for the attempts that are there; under the lock."""
-        while self._lacks_threads and not self._closed:
+        while self._ready < len(self._jobs) - self._lost and self._ready < self._workers and not self._closed:
             thread = threading.Thread(target=self._work, name=f"flowweaver-worker-{next(_numbers)}", daemon=True)
             try:
                 thread.start()
@@ -213,6 +208,6 @@ class ThreadedExecutor:
             del self._jobs[job.attempt.id]
             lost = job.lost
             self._lost -= lost
-            if self._lacks_threads:
+            if self._ready < self._workers:
                 self._fill()
         return lost

@@ -131,7 +131,8 @@ class _Body:
     # --------------------------------------------------------------------------------------------- three ways to run it
 
     def run(self) -> Outcome:
-        if not self._enter():
+        key = self._key
+        if key is not None and not (bodies.enter(key) or self._comes_in()):
             return _UNWANTED
         try:
             return self._completed(self._binding.context.copy().run(self._call_and_await))
@@ -140,7 +141,8 @@ class _Body:
                 raise
             return self._failed(exc)
         finally:
-            self._leave()
+            if key is not None:
+                bodies.leave(key)
 
     def begin(self) -> Outcome | Coroutine[Any, Any, Outcome]:
         if not self._enter():
@@ -207,11 +209,11 @@ class _Body:
 
     def _call_and_await(self) -> Any:
         value = self._call()
-        if _is_awaitable(value):
-            from flowweaver.runners.functions import awaited
+        if type(value) in _PLAIN or not _is_awaitable(value):
+            return value
+        from flowweaver.runners.functions import awaited
 
-            return awaited(value, self._attempt.cancellation)
-        return value
+        return awaited(value, self._attempt.cancellation)
 
     def _read(self, result: bytes) -> Any:
         objects = self._binding.objects
@@ -232,7 +234,7 @@ class _Body:
                 except Refused as exc:
                     what = f"task '{attempt.task.name}' does not run in this process and can not be given the result of"
                     raise Refused(exc.reason, f"{what} '{name}': {exc}") from None
-                dependencies[name] = known._replace(result=text)
+                dependencies[name] = replace(known, result=text)
         return replace(attempt, dependencies=dependencies)
 
     def _completed(self, value: Any) -> Completed:
@@ -276,8 +278,11 @@ class _Body:
 
     def _enter(self) -> bool:
         """Wait for this task's place; False where the attempt is cancelled meanwhile."""
-        if self._key is None or bodies.enter(self._key):
-            return True
+        return self._key is None or bodies.enter(self._key) or self._comes_in()
+
+    def _comes_in(self) -> bool:
+        """The same where the place is taken."""
+        assert self._key is not None
         woken, cancellation = threading.Event(), self._attempt.cancellation
         cancellation.on_request(woken.set)
         while not cancellation.requested:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -15,7 +15,7 @@ from flowweaver.ports.cancellation import Cancellation
 from flowweaver.ports.stores import ChildProcess
 
 
-class Dependency(NamedTuple):
+class Dependency(Struct, frozen=True, gc=False):
     """What an attempt may know of a task that it depends on."""
 
     phase: str  # CamelCase, as expressions see it: "Completed", "Failed", "Skipped", "Cancelled"

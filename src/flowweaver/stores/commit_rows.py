@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from flowweaver.core.changes import AttemptClosed, Changes
 from flowweaver.core.events import AttemptId
@@ -44,14 +43,22 @@ def commit_rows(changes: Changes, with_rows: AbstractSet[AttemptId], number: int
     for run, task, state in changes.tasks:
         key = run << POSITION_BITS | task
         phase, ended_at = state.phase, state.finished_at
-        if _said(state) != _NOTHING:
+        if (
+            state.attempts != 1
+            or state.failures
+            or state.crashes
+            or state.not_before is not None
+            or state.reason
+            or state.message
+            or state.error_type
+        ):  # more is to be said than when its first attempt has begun, or it has completed with that
             _update(state, key, number, found)
         elif phase is _RUNNING and ended_at is None:
             plain.append((phase, state.started_at, None, None, number, key))
         elif (
             phase is _COMPLETED
-            and key in ends
-            and ends[key].ended_at == ended_at
+            and (end := ends.get(key)) is not None
+            and end.ended_at == ended_at
             and len(results.get(key, _TOO_LARGE)) <= SMALL_BYTES
         ):
             plain.append((phase, state.started_at, ended_at, results.pop(key), number, key))
@@ -69,10 +76,6 @@ def commit_rows(changes: Changes, with_rows: AbstractSet[AttemptId], number: int
 
 _RUNNING, _COMPLETED = TaskPhase.RUNNING, TaskPhase.COMPLETED
 _TOO_LARGE = bytes(SMALL_BYTES + 1)  # in place of a result that is not there
-
-#: of a task that is in its first attempt or has just completed with it, nothing else is to be said than when that was
-_said = attrgetter("attempts", "failures", "crashes", "not_before", "reason", "message", "error_type")
-_NOTHING = (1, 0, 0, None, "", "", "")
 
 
 def _sorted_ends(changes: Changes, with_rows: AbstractSet[AttemptId], found: CommitRows) -> dict[int, AttemptClosed]:
