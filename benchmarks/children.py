@@ -97,6 +97,7 @@ class Box:
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end, whatever that is."""
         environment = {**os.environ, "BENCH_DIR": str(self.folder), "PYTHONPATH": program.python_path, **(extra or {})}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or our own modules are compiled each time, a peer's are not
         try:
             return subprocess.run(
                 program.words(arguments),

@@ -96,12 +96,11 @@ def apply(world: World, changes: Changes) -> None:
     for key, ready in changes.ready.items():
         world.runs[key].ready.extend(ready)
     _release_suspect(world)
-    _started(world, changes.started)
+    served = _started(world, changes.started)
     world.abandoned.update(changes.abandoned)
     world.abandoned.difference_update(changes.returned)
     world.draining = world.draining or changes.draining
     world.workers = max(0, world.workers + changes.workers)
-    served = {attempt.run for attempt, _ in changes.started}
     for key, run in touched.items():
         if run.head.closed:
             run.ready.clear()
@@ -132,16 +131,20 @@ def _release_suspect(world: World) -> None:
         world.quarantined = None
 
 
-def _started(world: World, started: Iterable[AttemptStarted]) -> None:
+def _started(world: World, started: Iterable[AttemptStarted]) -> set[int]:
+    """Take the tasks of these from what is ready; gives the runs that these are of."""
+    served = set()
     for attempt, _ in started:
         key, task, _ = attempt
         run = world.runs[key]
+        served.add(key)
         if run.ready[0] == task:
             run.ready.popleft()
         else:
             run.ready.remove(task)
         if run.tasks[task].crashes >= QUARANTINE_AT:
             world.quarantined = attempt
+    return served
 
 
 def _rotate(world: World, run: RunState, *, served: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from flowweaver.core.events import AttemptId
 from flowweaver.core.state import RunHead, TaskState
@@ -50,8 +51,7 @@ class ResultRecorded(NamedTuple):
     result: bytes
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(Struct):
     """Everything that one batch of events changes. Values only: committing it again after a failure is the same."""
 
     tasks: list[TaskChanged] = field(default_factory=list)  # at most one for a task

@@ -118,7 +118,10 @@ class Task:
 
     def attach(self, board: Board, position: int) -> None:
         """Show what `board` says of the task at `position` from now on. For executors."""
-        self.__dict__["_board"], self.__dict__["_position"] = board, position
+        own = self.__dict__
+        own["_position"], own["_board"] = position, board
+        for name in _SHOWN:  # what was set before
+            own.pop(name, None)
 
     # ------------------------------------------------------------------------------------------------------ by itself
 
@@ -150,7 +153,22 @@ class Task:
     def __getstate__(self) -> dict[str, Any]:
         """A copy and a pickle keep what became of it, and do not follow its run."""
         kept = {name: value for name, value in self.__dict__.items() if name not in {"_board", "_position"}}
-        return {**kept, **{f"_{name}": getattr(self, name) for name in _SHOWN}}
+        return {**kept, **{name: getattr(self, name) for name in _SHOWN}}
+
+
+class _Shown:
+    """A field of `Task` that shows the newest execution, until somebody sets it: Python looks at what an object has of
+    its own before it asks such a descriptor.
+    """
+
+    def __init__(self, look: Callable[[Board, int], Any]) -> None:
+        self._look = look
+
+    def __get__(self, task: Task | None, _: type[Task] | None = None) -> Any:
+        if task is None:
+            return self
+        board = task._board  # noqa: SLF001 - a part of the class
+        return None if board is None else self._look(board, task._position)  # noqa: SLF001 - as above
 
 
 _SHOWN = {
@@ -162,29 +180,9 @@ _SHOWN = {
 }
 """What a task shows of its newest execution, and who knows it."""
 
-
-def _shown(name: str, look: Callable[[Board, int], Any]) -> property:
-    """A field of `Task` that shows the newest execution, until somebody sets one of them."""
-    kept = f"_{name}"
-
-    def get(task: Task) -> Any:
-        board = task._board  # noqa: SLF001 - a part of the class
-        return task.__dict__.get(kept) if board is None else look(board, task._position)  # noqa: SLF001 - as above
-
-    def put(task: Task, value: Any) -> None:
-        own = task.__dict__
-        if own.get("_board") is not None:
-            seen = {f"_{each}": getattr(task, each) for each in _SHOWN}
-            del own["_board"]
-            own.update(seen)
-        own[kept] = value
-
-    return property(get, put)
-
-
-# The fields have their defaults by now; from here on they are read through these.
+# The fields have their defaults by now.
 for _name, _look in _SHOWN.items():
-    setattr(Task, _name, _shown(_name, _look))
+    setattr(Task, _name, _Shown(_look))
 
 
 # -------------------------------------------------------------------------------------------------------- the decorator

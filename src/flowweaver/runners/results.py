@@ -86,11 +86,10 @@ def _is_small(value: Any) -> bool:
     """Whether it is a dict of a few short values, as most results are: then there is nothing in it to be refused."""
     if type(value) is not dict or len(value) > _FEW:
         return False
-    for key, child in value.items():
-        kind = type(child)
-        if type(key) is not str or kind not in _PLAIN or (kind is str and len(child) > _SHORT):
-            return False
-    return True
+    kinds = set(map(type, value.values()))
+    if not (kinds <= _PLAIN and _TEXT.issuperset(map(type, value))):
+        return False
+    return str not in kinds or max([len(child) for child in value.values() if type(child) is str]) <= _SHORT
 
 
 def _check(value: Any, name: str, limit: int) -> None:
@@ -148,6 +147,7 @@ def _items(container: Sequence[Any], path: str) -> Iterator[tuple[Any, str]]:
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # what needs no look
+_TEXT = frozenset({str})
 _FEW = 16  # values
 _SHORT = 256  # characters
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from flowweaver.core.changes import AttemptClosed, Changes
 from flowweaver.core.events import AttemptId
@@ -20,8 +21,7 @@ SMALL_BYTES = 1000
 """Results up to this length are in the rows of their tasks, where whoever looks for tasks has to read over them."""
 
 
-@dataclass(slots=True)
-class CommitRows:
+class CommitRows(Struct):
     """The bindings of the statements of the same names, in the order in which these are executed."""
 
     note_attempt: set[Row] = field(default_factory=set)  # tasks whose rows tell of their first attempts until now

@@ -33,7 +33,8 @@ def create(cursor: apsw.Cursor, sql: Statements, run: NewRun) -> int:
 
 def names_of(plan: RunPlan) -> tuple[str, ...]:
     """The tasks' names as they are stored."""
-    return tuple(storable(task.name) for task in plan.tasks)
+    names = [task.name for task in plan.tasks]
+    return tuple(names if "".join(names).isascii() else map(storable, names))
 
 
 def _write_kept(cursor: apsw.Cursor, sql: Statements, kept: Kept, key: int, names: tuple[str, ...]) -> None:
