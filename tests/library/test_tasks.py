@@ -113,6 +113,23 @@ def test_setting_one_thing_keeps_the_others_of_the_execution():
     assert isinstance(done.started_at, datetime)
 
 
+def test_what_a_callback_sets_is_that_field_alone():
+    workflow = Workflow("w")
+    noted = workflow.add_task(Task("a", one, on_status_change=lambda *_: setattr(noted, "error", "noted")))
+    SequentialExecutor().execute(workflow)
+    assert (noted.status, noted.result, noted.error) == (TaskStatus.COMPLETED, 1, "noted")
+
+
+def test_another_execution_takes_the_place_of_what_was_set():
+    workflow = Workflow("w")
+    done = workflow.add_task(Task("a", one))
+    SequentialExecutor().execute(workflow)
+    done.result, done.error = 7, "by hand"
+    workflow.reset()
+    SequentialExecutor().execute(workflow)
+    assert (done.status, done.result, done.error) == (TaskStatus.COMPLETED, 1, None)
+
+
 def test_times_are_local_and_in_order():
     workflow = Workflow("w")
     done = workflow.add_task(Task("a", one))

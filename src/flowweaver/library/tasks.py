@@ -83,7 +83,7 @@ class Task:
 
     def __post_init__(self) -> None:
         """Check what was given. A subclass that is a dataclass too gets here as well."""
-        name = self.name = checked_name(self.name)
+        name = checked_name(self.name)
         self.retries = _checked_retries(name, self.retries)
         self.timeout = _checked_timeout(name, self.timeout)
         if not callable(self.fn):
@@ -120,8 +120,11 @@ class Task:
         """Show what `board` says of the task at `position` from now on. For executors."""
         own = self.__dict__
         own["_position"], own["_board"] = position, board
-        for name in _SHOWN:  # what was set before
-            own.pop(name, None)
+        try:
+            del self.status, self.result, self.error, self.started_at, self.completed_at  # what was set before
+        except AttributeError:  # not all were
+            for name in _SHOWN:
+                own.pop(name, None)
 
     # ------------------------------------------------------------------------------------------------------ by itself
 
