@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import pytest
 
@@ -73,6 +74,28 @@ class Core:
     def ends(self, position: int, outcome: Outcome, now: float, *, ended_at: float | None = None) -> Changes:
         attempt = AttemptId(1, position, self.run.tasks[position].attempts)
         return self.do(AttemptEnded(attempt, outcome, now if ended_at is None else ended_at), now=now)
+
+
+# -------------------------------------------------------------------------------------------------------- a batch
+
+
+@pytest.mark.parametrize("order", list(permutations(range(5))), ids=str)
+def test_what_has_ended_comes_before_what_is_asked_and_that_before_what_is_due(order):
+    waiting = TaskState(phase=TaskPhase.WAITING, attempts=1, reason="Timer", not_before=50.0, started_at=5.0)
+    tasks = task("runs", timeout_seconds=9.0), task("waits"), task("depends", "runs")
+    head = replace(UNDER_WAY, deadline=60.0)
+    core = Core(*tasks, states=(RUNNING, waiting), head=head, timeout_seconds=55.0)
+    running = AttemptId(1, 0, 1)
+    events = [
+        AttemptEnded(running, Completed(), 99.0),
+        ShutdownRequested(1, Shutdown.STOP),
+        AttemptTimedOut(running),
+        TaskDue(1, 1),
+        RunDue(1),
+    ]
+    core.do(*[events[place] for place in order], now=100.0)
+    assert [state.phase for state in core.run.tasks] == [TaskPhase.COMPLETED, TaskPhase.CANCELLED, TaskPhase.CANCELLED]
+    assert (core.run.head.phase, core.run.head.reason) == (RunPhase.CANCELLED, "Stopped")
 
 
 # ------------------------------------------------------------------------------------------------------- attempts

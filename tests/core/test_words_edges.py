@@ -142,29 +142,6 @@ def test_an_event_says_nothing_of_what_nobody_asked_for():
 
 
 @pytest.mark.parametrize(
-    "urgency_and_event",
-    [
-        (0, e.AttemptEnded(e.AttemptId(1, 0, 1), e.Completed(), 1.0)),
-        (1, e.RunAdmitted(1)),
-        (1, e.RunTakenUp(1)),
-        (1, e.ShutdownRequested(1, e.Shutdown.STOP)),
-        (1, e.SettingsRequested(1)),
-        (1, e.RerunRequested(1, "t")),
-        (1, e.DrainRequested()),
-        (1, e.InterruptRequested()),
-        (1, e.WorkersRequested(1)),
-        (2, e.AttemptTimedOut(e.AttemptId(1, 0, 1))),
-        (2, e.TaskDue(1, 0)),
-        (2, e.RunDue(1)),
-    ],
-    ids=lambda pair: type(pair[1]).__name__,
-)
-def test_what_has_ended_comes_before_what_is_asked_and_that_before_what_is_due(urgency_and_event):
-    urgency, event = urgency_and_event
-    assert e.urgency(event) == urgency
-
-
-@pytest.mark.parametrize(
     ("where", "what"),
     [
         ("tasks", TaskChanged(1, 0, TaskState())),

@@ -31,21 +31,26 @@ from flowweaver.core.events import (
     TaskDue,
     Timer,
     WorkersRequested,
-    urgency,
 )
 from flowweaver.core.state import World
 
 
 def decide(world: World, events: Sequence[Event], now: float) -> Changes:
-    """All that follows from `events` at the instant `now`, and the attempts that can start after it."""
+    """All that follows from `events` at the instant `now`, and the attempts that can start after it.
+
+    What has ended comes first, then what is asked, then what is due, so that no finished work is lost.
+    """
     batch = _Batch(world, now)
-    others: list[Request | Timer] = []
+    requests: list[Request] = []
+    timers: list[Timer] = []
     for event in events:
         if isinstance(event, AttemptEnded):
             batch.attempt_ended(event)
+        elif isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):
+            timers.append(event)
         else:
-            others.append(event)
-    for other in sorted(others, key=urgency):
+            requests.append(event)
+    for other in chain(requests, timers):
         batch.take(other)
     for draft in batch.drafts.values():
         draft.close_if_finished()

@@ -157,12 +157,3 @@ RunRequested = RunAdmitted | RunTakenUp | ShutdownRequested | SettingsRequested 
 Request = RunRequested | DrainRequested | InterruptRequested | WorkersRequested
 Timer = AttemptTimedOut | TaskDue | RunDue
 Event = Fact | Request | Timer
-
-
-def urgency(event: Event) -> int:
-    """The order within a batch: completions, requests, timers, so that no finished work is lost."""
-    if isinstance(event, AttemptEnded):
-        return 0
-    if isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):
-        return 2
-    return 1
