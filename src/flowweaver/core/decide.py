@@ -46,12 +46,14 @@ def decide(world: World, events: Sequence[Event], now: float) -> Changes:
     for event in events:
         if isinstance(event, AttemptEnded):
             batch.attempt_ended(event)
-        elif isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):
+        elif isinstance(event, Timer):
             timers.append(event)
         else:
             requests.append(event)
-    for other in chain(requests, timers):
-        batch.take(other)
+    for request in requests:
+        batch.take(request)
+    for timer in timers:
+        batch.fire(timer)
     for draft in batch.drafts.values():
         draft.close_if_finished()
     batch.start_attempts()
@@ -76,7 +78,7 @@ class _Batch:
             draft = self.drafts[run] = RunDraft(state, self.changes, self.now, self.world.abandoned)
         return draft
 
-    def take(self, event: Request | Timer) -> None:
+    def take(self, event: Request) -> None:
         match event:
             case DrainRequested():
                 self.changes.draining = True
@@ -85,7 +87,13 @@ class _Batch:
             case WorkersRequested():
                 self.changes.workers += event.more
             case _:
-                self._run_event(event)
+                if (draft := self.draft(event.run)) is not None:
+                    _request(draft, event)
+
+    def fire(self, event: Timer) -> None:
+        draft = self.draft(event.attempt.run if isinstance(event, AttemptTimedOut) else event.run)
+        if draft is not None:
+            _fire(draft, event)
 
     def attempt_ended(self, event: AttemptEnded) -> None:
         attempt, abandoned = event.attempt, self.world.abandoned
@@ -96,15 +104,6 @@ class _Batch:
                 draft.abandoned_attempt_returned(attempt)
         elif draft is not None:
             draft.attempt_ended(event)
-
-    def _run_event(self, event: Timer | RunRequested) -> None:
-        draft = self.draft(event.attempt.run if isinstance(event, AttemptTimedOut) else event.run)
-        if draft is None:
-            return
-        if isinstance(event, (AttemptTimedOut, TaskDue, RunDue)):
-            _fire(draft, event)
-        else:
-            _request(draft, event)
 
     def _interrupt(self, key: int | None) -> None:
         self.changes.draining |= key is None

@@ -77,7 +77,7 @@ class Task:
     #: what a manifest says of it; None: it is a function
     plan: TaskPlan | None = field(default=None, compare=False)
 
-    # Of the newest execution; None: what was set by hand holds.
+    # Of the newest execution; None: there was none. What was set since then holds in any case.
     _board: ClassVar[Board | None] = None
     _position: ClassVar[int] = 0
 
@@ -120,11 +120,8 @@ class Task:
         """Show what `board` says of the task at `position` from now on. For executors."""
         own = self.__dict__
         own["_position"], own["_board"] = position, board
-        try:
-            del self.status, self.result, self.error, self.started_at, self.completed_at  # what was set before
-        except AttributeError:  # not all were
-            for name in _SHOWN:
-                own.pop(name, None)
+        for name in _SHOWN:  # what was set before
+            own.pop(name, None)
 
     # ------------------------------------------------------------------------------------------------------ by itself
 
